@@ -1,0 +1,198 @@
+package doc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"beat/streams/social"
+)
+
+// A Conv turns the value at a path into what is emitted. Null stays null
+// except where said. Its error says what was found and what was wanted.
+type Conv func(Node) (json.RawMessage, error)
+
+// The conversions of the contract.
+var (
+	Raw   Conv = func(n Node) (json.RawMessage, error) { return n.Raw(), nil }
+	Count Conv = toCount // a metric: a number, or its text; else an error
+	Str   Conv = toStr   // text of the value; containers as JSON text
+	Int   Conv = toInt   // truncated toward zero; text must be an integer
+	Bool  Conv = toBool  // truthiness: "" and 0 and empty are false
+	JSON  Conv = toJSON  // JSON text in the existing form; null gives the text null
+	// EpochISO reads 2006-01-02T15:04:05±hhmm; null is an error.
+	EpochISO Conv = func(n Node) (json.RawMessage, error) { return toEpoch(n, graphTime) }
+	// EpochRFC reads RFC 3339, fractions dropped; null is an error.
+	EpochRFC Conv = func(n Node) (json.RawMessage, error) { return toEpoch(n, rfcTime) }
+)
+
+// Const emits v whatever is there.
+func Const(v json.RawMessage) Conv { return func(Node) (json.RawMessage, error) { return v, nil } }
+
+// OneOf maps numbers (as digits) and texts; anything else gives null. A
+// numeric key does not match its text: the contract tells "2" from 2.
+func OneOf(numbers, texts map[string]string) Conv {
+	return func(n Node) (json.RawMessage, error) {
+		m := texts
+		if n.IsNumber() {
+			m = numbers
+		} else if !n.IsText() {
+			return social.Null, nil
+		}
+		if s, ok := m[n.Text()]; ok {
+			return social.String(s), nil
+		}
+		return social.Null, nil
+	}
+}
+
+func toCount(n Node) (json.RawMessage, error) {
+	switch n.r.Type {
+	case gjson.Null:
+		return social.Null, nil
+	case gjson.Number:
+		return n.Raw(), nil
+	case gjson.String:
+		s := strings.TrimSpace(n.r.Str)
+		if s == "" {
+			return social.Null, nil
+		}
+		if gjson.Valid(s) && gjson.Parse(s).Type == gjson.Number {
+			return json.RawMessage(s), nil
+		}
+		return nil, errors.New("text that is no number, want a count")
+	}
+	return nil, fmt.Errorf("%s, want a count", n.Type())
+}
+
+func toStr(n Node) (json.RawMessage, error) {
+	switch n.r.Type {
+	case gjson.Null:
+		return social.Null, nil
+	case gjson.String:
+		return n.Raw(), nil
+	case gjson.True:
+		return social.String("True"), nil
+	case gjson.False:
+		return social.String("False"), nil
+	}
+	return social.String(string(n.Raw())), nil
+}
+
+func toInt(n Node) (json.RawMessage, error) {
+	switch n.r.Type {
+	case gjson.Null:
+		return social.Null, nil
+	case gjson.True:
+		return json.RawMessage("1"), nil
+	case gjson.False:
+		return json.RawMessage("0"), nil
+	case gjson.String:
+		s := strings.TrimSpace(n.r.Str)
+		i, ok := new(big.Int).SetString(s, 10)
+		if !ok || len(s) > 40 {
+			return nil, errors.New("text that is no integer, want a count")
+		}
+		return json.RawMessage(i.String()), nil
+	case gjson.Number:
+		if !strings.ContainsAny(n.r.Raw, ".eE") {
+			return n.Raw(), nil
+		}
+		if n.r.Num > 1e18 || n.r.Num < -1e18 {
+			return nil, errors.New("a number out of range, want a count")
+		}
+		return social.Int(int64(n.r.Num)), nil
+	}
+	return nil, fmt.Errorf("%s, want a count", n.Type())
+}
+
+func toBool(n Node) (json.RawMessage, error) {
+	truth := false
+	switch n.r.Type {
+	case gjson.Null:
+		return social.Null, nil
+	case gjson.True:
+		truth = true
+	case gjson.Number:
+		truth = n.r.Num != 0
+	case gjson.String:
+		truth = n.r.Str != ""
+	case gjson.JSON:
+		n.r.ForEach(func(_, _ gjson.Result) bool { truth = true; return false })
+	}
+	return strconv.AppendBool(nil, truth), nil
+}
+
+// toJSON dumps as the existing system does: ASCII only, a blank after comma
+// and colon, keys in the order received.
+func toJSON(n Node) (json.RawMessage, error) {
+	return social.String(string(appendPython(nil, n.r))), nil
+}
+
+func appendPython(dst []byte, r gjson.Result) []byte {
+	switch {
+	case r.IsObject() || r.IsArray():
+		open, end := byte('['), byte(']')
+		if r.IsObject() {
+			open, end = '{', '}'
+		}
+		dst = append(dst, open)
+		first := true
+		r.ForEach(func(k, v gjson.Result) bool {
+			if !first {
+				dst = append(dst, ", "...)
+			}
+			first = false
+			if open == '{' {
+				dst = append(dst, ascii(k.String())...)
+				dst = append(dst, ": "...)
+			}
+			dst = appendPython(dst, v)
+			return true
+		})
+		return append(dst, end)
+	case r.Type == gjson.String:
+		return append(dst, ascii(r.Str)...)
+	case !r.Exists() || r.Type == gjson.Null:
+		return append(dst, "null"...)
+	}
+	return append(dst, r.Raw...)
+}
+
+// ascii is s as a JSON string of ASCII characters only.
+func ascii(s string) []byte {
+	plain := social.AppendString(make([]byte, 0, len(s)+2), s)
+	dst := make([]byte, 0, len(plain))
+	for _, r := range string(plain) {
+		switch {
+		case r < 0x80:
+			dst = append(dst, byte(r))
+		case r < 0x10000:
+			dst = fmt.Appendf(dst, "\\u%04x", r)
+		default:
+			r -= 0x10000
+			dst = fmt.Appendf(dst, "\\u%04x\\u%04x", 0xd800+(r>>10), 0xdc00+(r&0x3ff))
+		}
+	}
+	return dst
+}
+
+func graphTime(s string) (time.Time, error) { return time.Parse("2006-01-02T15:04:05-0700", s) }
+func rfcTime(s string) (time.Time, error)   { return time.Parse(time.RFC3339, s) }
+
+func toEpoch(n Node, read func(string) (time.Time, error)) (json.RawMessage, error) {
+	if !n.IsText() {
+		return nil, fmt.Errorf("%s, want a time", n.Type())
+	}
+	t, err := read(n.Text())
+	if err != nil {
+		return nil, errors.New("text that is no time of the expected form")
+	}
+	return social.Int(t.Unix()), nil
+}

@@ -1,0 +1,205 @@
+// Package providers says what a provider is: which questions it answers, how
+// each is asked, how an answer is judged, and how it is read. A provider is
+// data: one folder, one value of type Provider, one row in the table of
+// cmd/beat.
+//
+// Everything in a Provider is pure. The one place that does I/O for all of
+// them is Client; limits are in ratelimit, credentials in credential.
+package providers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"beat/providers/ratelimit"
+	"beat/streams/social"
+)
+
+// What a failure means for the pipeline. An *Error wraps exactly one.
+var (
+	ErrGone      = errors.New("gone")      // deleted, private or unknown here: ask another source, then record it
+	ErrRefused   = errors.New("refused")   // credential rejected: disable it, use another
+	ErrLimited   = errors.New("limited")   // over quota: not before Error.RetryAfter
+	ErrUpstream  = errors.New("upstream")  // 5xx, timeout or an unknown status: back off and retry
+	ErrMalformed = errors.New("malformed") // an answer that cannot be read: keep the bytes, ask another source
+)
+
+// An Error is how an answer, or the lack of one, failed.
+type Error struct {
+	Kind       error         // one of the sentinels above
+	Status     int           // HTTP status of the provider; 0 when no answer came
+	Message    string        // as the task table shows it: (Status, 'Message')
+	Detail     string        // for people: field, provider code; no secrets, one line
+	RetryAfter time.Duration // ErrLimited only; 0 when the provider did not say
+	Expired    bool          // ErrRefused only: data access lapsed, see credential.data_access_expired
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%v: (%d, '%s')", e.Kind, e.Status, e.Message)
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Kind }
+
+// Malformed is an answer whose shape is not what the contract says; detail
+// names the path and what was found there.
+func Malformed(format string, args ...any) *Error {
+	return &Error{Kind: ErrMalformed, Status: http.StatusOK, Message: "API Failure", Detail: fmt.Sprintf(format, args...)}
+}
+
+// Verdict is the word for the kind of err, "" for nil.
+func Verdict(err error) string {
+	for _, k := range []error{ErrGone, ErrRefused, ErrLimited, ErrUpstream, ErrMalformed} {
+		if errors.Is(err, k) {
+			return k.Error()
+		}
+	}
+	if err != nil {
+		return ErrUpstream.Error()
+	}
+	return ""
+}
+
+// A Secret prints as *** wherever it is formatted or encoded; Reveal is the
+// only way to its text.
+type Secret string
+
+// String implements fmt.Stringer.
+func (s Secret) String() string { return "***" }
+
+// GoString implements fmt.GoStringer.
+func (s Secret) GoString() string { return "***" }
+
+// MarshalJSON implements json.Marshaler.
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"***"`), nil }
+
+// Reveal is the secret itself, for the request that needs it.
+func (s Secret) Reveal() string { return string(s) }
+
+// A Credential is an enabled row of table credential.
+type Credential struct {
+	ID     int64
+	Source string
+	Handle string            // account it belongs to, "" for pooled keys
+	Fields map[string]Secret // the credentials column
+}
+
+// Require returns the named fields, or an error that names the row and the
+// first field that is missing or empty.
+func (c Credential) Require(names ...string) error {
+	for _, n := range names {
+		if c.Fields[n] == "" {
+			return fmt.Errorf("credential %d of %s: field %q is missing or empty", c.ID, c.Source, n)
+		}
+	}
+	return nil
+}
+
+// Headers is a header-map credential as request headers.
+func (c Credential) Headers() http.Header {
+	h := make(http.Header, len(c.Fields)+1)
+	for k, v := range c.Fields {
+		h.Set(k, v.Reveal())
+	}
+	return h
+}
+
+// A Request is one HTTP call, relative to the base URL of its provider.
+type Request struct {
+	Method string // "" is GET
+	Path   string // begins with /
+	Query  url.Values
+	Header http.Header
+	Body   []byte
+}
+
+// An Answer is what a provider sent back.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte // complete, at most Config.MaxBody
+	At     time.Time
+	Took   time.Duration
+
+	// What was sent, without secrets, for the trace log and the raw headers.
+	Method string
+	URI    string            // with query
+	Remote string            // without query
+	Sent   map[string]string // request headers, values of secrets replaced
+}
+
+// A Call is how one fetch type is asked and read.
+type Call struct {
+	// Request builds the call. An error means that the ask itself cannot be
+	// put to this provider (a malformed handle, say).
+	Request func(c Credential, ask social.Ask) (Request, error)
+	// Judge says whether an answer can be parsed: nil, or an *Error. Table
+	// Statuses has already turned down what is the same for all calls.
+	Judge func(ask social.Ask, a Answer) *Error
+	// Parse reads an answer that Judge let pass. It is pure; at is when the
+	// answer came. It fills Logs, Cursor and More of the batch. Its error is
+	// an *Error that wraps ErrMalformed.
+	Parse func(ask social.Ask, at time.Time, body []byte) (social.Batch, error)
+}
+
+// A Provider is one source of answers.
+type Provider struct {
+	Source   string // the name in credential.source and in the lists of sources
+	Platform social.Platform
+	BaseURL  string         // https://host, no slash at the end
+	Limit    ratelimit.Spec // zero: unlimited
+	Parser   int            // version of its parsers; bump it when what they emit changes
+	// Check says what is wrong with a credential, nil when it can be used.
+	Check func(c Credential) error
+	Calls map[social.Fetch]Call
+}
+
+// Set is all providers by source.
+type Set map[string]*Provider
+
+// NewSet indexes ps. It panics on a duplicate or nameless source: the table is code.
+func NewSet(ps ...*Provider) Set {
+	s := make(Set, len(ps))
+	for _, p := range ps {
+		if p.Source == "" || s[p.Source] != nil {
+			panic(fmt.Sprintf("providers: source %q is empty or listed twice", p.Source))
+		}
+		s[p.Source] = p
+	}
+	return s
+}
+
+// Answers reports whether source is known and answers fetch.
+func (s Set) Answers(source string, fetch social.Fetch) bool {
+	p := s[source]
+	if p == nil {
+		return false
+	}
+	_, ok := p.Calls[fetch]
+	return ok
+}
+
+// RetryAfter reads the Retry-After header, in seconds or as a date. It is 0
+// when absent, unreadable or in the past, and at most a day.
+func RetryAfter(h http.Header, now time.Time) time.Duration {
+	v := strings.TrimSpace(h.Get("Retry-After"))
+	if v == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(v + "s")
+	if err != nil {
+		at, err := http.ParseTime(v)
+		if err != nil {
+			return 0
+		}
+		d = at.Sub(now)
+	}
+	return min(max(d, 0), 24*time.Hour)
+}

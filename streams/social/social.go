@@ -1,0 +1,162 @@
+// Package social holds the words that every stage speaks: platforms, asks,
+// logs and batches. It does no I/O and knows no provider, stream or table.
+package social
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A Platform is where an entity lives, spelled as the task table and the
+// events spell it.
+type Platform string
+
+// The platforms of the contract.
+const (
+	Instagram Platform = "INSTAGRAM"
+	YouTube   Platform = "YOUTUBE"
+	Shopify   Platform = "SHOPIFY"
+)
+
+// Lower is the platform as subjects and HTTP paths spell it.
+func (p Platform) Lower() string { return strings.ToLower(string(p)) }
+
+// A Fetch is one kind of question that a provider can answer. The names are
+// those of contract/flows.md section 7.2.
+type Fetch string
+
+// The fetch types that some flow asks for.
+const (
+	ProfileByHandle Fetch = "fetch_profile_by_handle"
+	ProfileByID     Fetch = "fetch_profile_by_id"
+	PostsByID       Fetch = "fetch_profile_posts_by_id"
+	Reels           Fetch = "fetch_reels_posts"
+	PostByShortcode Fetch = "fetch_post_by_shortcode"
+	ChannelsByIDs   Fetch = "fetch_profiles_by_ids"
+)
+
+// A TaskRef names one run of a task: the row, the fence of the claim that
+// started the run, and what stages need without reading the row.
+type TaskRef struct {
+	ID         int64     `json:"id"`
+	Fence      int64     `json:"fence"`
+	Flow       string    `json:"flow"`
+	Platform   Platform  `json:"platform"`
+	LeaseUntil time.Time `json:"lease_until"`
+}
+
+// An Ask is one question to one provider. It carries the whole state of its
+// task's chain, so that any process can go on from it after a crash.
+type Ask struct {
+	Task TaskRef `json:"task"`
+
+	Seq  int `json:"seq"`            // answers of this run that came before
+	Step int `json:"step,omitempty"` // index into the flow's steps
+	Page int `json:"page,omitempty"` // page of the step, from 0
+	Try  int `json:"try,omitempty"`  // failed tries of this page at this source
+	Turn int `json:"turn,omitempty"` // how often the ask was put back to wait; makes its ID unique
+
+	Fetch    Fetch     `json:"fetch"`
+	Keys     []string  `json:"keys"`               // handle, profile id, shortcode or channel ids
+	Cursor   string    `json:"cursor,omitempty"`   // opaque to all but its source
+	Source   string    `json:"source,omitempty"`   // pinned while paginating; empty: first usable of the list
+	Attempts []Attempt `json:"attempts,omitempty"` // sources that failed this step
+	State    State     `json:"state"`
+}
+
+// Key is the first key of the ask, or "".
+func (a Ask) Key() string {
+	if len(a.Keys) == 0 {
+		return ""
+	}
+	return a.Keys[0]
+}
+
+// ID names the ask and the try, not the delivery: the same ask delivered
+// twice has one ID, the next try of it another.
+func (a Ask) ID() string {
+	return ID("ask", a.Task.ID, a.Task.Fence, a.Seq, a.Step, a.Page, len(a.Attempts), a.Try, a.Turn)
+}
+
+// Failed reports whether source already failed this step.
+func (a Ask) Failed(source string) bool {
+	for _, t := range a.Attempts {
+		if t.Source == source {
+			return true
+		}
+	}
+	return false
+}
+
+// State is what a chain remembers from answer to answer.
+type State struct {
+	ProfileID  string   `json:"profile_id,omitempty"`  // of the profile being refreshed
+	Handle     string   `json:"handle,omitempty"`      // as asked for
+	MediaCount *int64   `json:"media_count,omitempty"` // nil: the profile answer had none
+	Items      int      `json:"items,omitempty"`       // collected by this step so far
+	Rest       []string `json:"rest,omitempty"`        // keys of later batches of this step
+}
+
+// An Attempt is one source that was tried for a step and failed.
+type Attempt struct {
+	Source  string `json:"source"`
+	Verdict string `json:"verdict"` // gone, refused, limited, upstream, malformed
+	Status  int    `json:"status"`  // HTTP status of the provider, 0 without an answer
+	Reason  string `json:"reason"`  // one short line, without secrets
+}
+
+// A Raw names one stored answer of a provider.
+type Raw struct {
+	ID     string    `json:"id"`     // derived from the ask, see Ask.ID
+	Source string    `json:"source"` // of the credential, such as ytapitoken
+	At     time.Time `json:"at"`     // when the answer came, UTC
+	Status int       `json:"status"`
+}
+
+// A Kind says what a log is about.
+type Kind string
+
+// The kinds of log.
+const (
+	Profile Kind = "profile"
+	Post    Kind = "post"
+)
+
+// A Log is one observation of one entity in the common model.
+type Log struct {
+	Kind       Kind
+	Key        string // profile id or channel id; shortcode or video id. Never empty
+	Owner      string // of a post: its profile or channel id, "" when unknown
+	Handle     string // of a profile, "" when the answer has none
+	Source     string // the parser's constant, such as graphapi or ytapi
+	Dimensions KVs
+	Metrics    KVs
+}
+
+// A Batch is all that one answer said.
+type Batch struct {
+	Ask    Ask
+	Raw    Raw
+	Parser int // version of the parser that read it
+	Logs   []Log
+	Cursor string // where the next page begins, "" when More is false
+	More   bool   // the provider has another page
+}
+
+// ID derives a name from parts, which must together name the fact. It is 32
+// hexadecimal digits.
+func ID(parts ...any) string {
+	var b strings.Builder
+	for _, p := range parts {
+		fmt.Fprintf(&b, "%v\x00", p)
+	}
+	sum := sha256.Sum256([]byte(b.String()))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Null is the JSON null.
+var Null = json.RawMessage("null")
