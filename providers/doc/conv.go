@@ -32,6 +32,16 @@ var (
 	EpochRFC Conv = func(n Node) (json.RawMessage, error) { return toEpoch(n, rfcTime) }
 )
 
+// Soft is c, but null stays null.
+func Soft(c Conv) Conv {
+	return func(n Node) (json.RawMessage, error) {
+		if n.Null() {
+			return social.Null, nil
+		}
+		return c(n)
+	}
+}
+
 // Const emits v whatever is there.
 func Const(v json.RawMessage) Conv { return func(Node) (json.RawMessage, error) { return v, nil } }
 
@@ -165,14 +175,26 @@ func appendPython(dst []byte, r gjson.Result) []byte {
 	return append(dst, r.Raw...)
 }
 
-// ascii is s as a JSON string of ASCII characters only.
+// ascii is s as a JSON string of printable ASCII characters only, with the
+// short escapes where JSON has them.
 func ascii(s string) []byte {
-	plain := social.AppendString(make([]byte, 0, len(s)+2), s)
-	dst := make([]byte, 0, len(plain))
-	for _, r := range string(plain) {
+	dst := append(make([]byte, 0, len(s)+2), '"')
+	for _, r := range s {
 		switch {
-		case r < 0x80:
+		case r == '"' || r == '\\':
+			dst = append(dst, '\\', byte(r))
+		case r >= ' ' && r < 0x7f:
 			dst = append(dst, byte(r))
+		case r == '\n':
+			dst = append(dst, `\n`...)
+		case r == '\r':
+			dst = append(dst, `\r`...)
+		case r == '\t':
+			dst = append(dst, `\t`...)
+		case r == '\b':
+			dst = append(dst, `\b`...)
+		case r == '\f':
+			dst = append(dst, `\f`...)
 		case r < 0x10000:
 			dst = fmt.Appendf(dst, "\\u%04x", r)
 		default:
@@ -180,7 +202,7 @@ func ascii(s string) []byte {
 			dst = fmt.Appendf(dst, "\\u%04x\\u%04x", 0xd800+(r>>10), 0xdc00+(r&0x3ff))
 		}
 	}
-	return dst
+	return append(dst, '"')
 }
 
 func graphTime(s string) (time.Time, error) { return time.Parse("2006-01-02T15:04:05-0700", s) }

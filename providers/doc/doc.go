@@ -6,8 +6,9 @@
 // type on the way all give null. A soft path that gives null still emits its
 // key, with null; a hard one fails the record with an error that names it.
 //
-// Answers are not decoded into maps. A table makes one pass over the members
-// of its object and copies nothing but what it emits.
+// Answers are not decoded into maps. Parse makes the whole of an answer
+// compact, once; a table then makes one pass over its object and copies
+// nothing but what it emits.
 package doc
 
 import (
@@ -28,20 +29,48 @@ import (
 // A Node is a value inside an answer. The zero Node is null.
 type Node struct{ r gjson.Result }
 
-// Parse checks that body is JSON and returns its root. Escaped characters
-// become plain UTF-8, invalid UTF-8 and lone surrogates become U+FFFD, NUL
-// characters vanish: no store takes them.
+// Parse checks that body is JSON and returns its root. Blanks between tokens
+// vanish, escaped characters become plain UTF-8, invalid UTF-8 and lone
+// surrogates become U+FFFD, NUL characters vanish: no store takes them.
 func Parse(body []byte) (Node, *providers.Error) {
+	if tooDeep(body) {
+		return Node{}, providers.Malformed("body is not JSON: nested deeper than %d", maxDepth)
+	}
 	if !gjson.ValidBytes(body) {
 		return Node{}, providers.Malformed("body is not JSON: %s", Shape(body))
 	}
 	if !utf8.Valid(body) {
 		body = bytes.ToValidUTF8(body, []byte("\ufffd"))
 	}
-	if bytes.Contains(body, []byte(`\u`)) {
-		body = unescape(body)
+	return Node{gjson.ParseBytes(tidy(body))}, nil
+}
+
+// maxDepth is far beyond any real answer and far below the depth at which a
+// recursive reader runs out of stack, which no recover catches.
+const maxDepth = 1000
+
+func tooDeep(body []byte) bool {
+	if bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) <= maxDepth {
+		return false // the common case, without looking at each byte
 	}
-	return Node{gjson.ParseBytes(body)}, nil
+	depth := 0
+	for i := 0; i < len(body); i++ {
+		switch body[i] {
+		case '[', '{':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case ']', '}':
+			depth--
+		case '"':
+			for i++; i < len(body) && body[i] != '"'; i++ {
+				if body[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	return false
 }
 
 // Shape describes a body that cannot be read, without repeating it.
@@ -58,42 +87,74 @@ func Shape(body []byte) string {
 	return fmt.Sprintf("%d bytes of text", len(body))
 }
 
-// unescape turns \uXXXX into UTF-8. body is valid JSON.
-func unescape(body []byte) []byte {
-	out := make([]byte, 0, len(body))
+// tidy drops blanks between tokens and turns \uXXXX into UTF-8 and \/ into a
+// slash, so that any part of the result can be emitted as it is. body is
+// valid JSON and not changed.
+func tidy(body []byte) []byte {
+	out := make([]byte, 0, len(body)) // never longer
 	for i := 0; i < len(body); {
-		c := body[i]
-		if c != '\\' {
+		switch c := body[i]; c {
+		case ' ', '\n', '\r', '\t':
+			i++
+		case '"':
+			out = append(out, c)
+			out, i = tidyString(out, body, i+1)
+		default:
 			out = append(out, c)
 			i++
-			continue
-		}
-		if body[i+1] != 'u' { // valid JSON: an escape is never the last byte
-			out = append(out, c, body[i+1])
-			i += 2
-			continue
-		}
-		r := hex4(body[i+2:])
-		i += 6
-		if utf16.IsSurrogate(r) {
-			low := rune(-1)
-			if i+6 <= len(body) && body[i] == '\\' && body[i+1] == 'u' {
-				low = hex4(body[i+2:])
-			}
-			if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-				i += 6
-			}
-		}
-		switch {
-		case r == 0:
-		case r < ' ' || r == '"' || r == '\\' || r == 0x7f:
-			s := social.AppendString(nil, string(r))
-			out = append(out, s[1:len(s)-1]...)
-		default:
-			out = utf8.AppendRune(out, r)
 		}
 	}
 	return out
+}
+
+// tidyString appends the string whose text begins at body[i], with its
+// closing quote, and returns the index after that.
+func tidyString(out, body []byte, i int) ([]byte, int) {
+	for {
+		start := i
+		for body[i] != '"' && body[i] != '\\' { // valid JSON: there is a quote
+			i++
+		}
+		out = append(out, body[start:i]...)
+		if body[i] == '"' {
+			return append(out, '"'), i + 1
+		}
+		switch body[i+1] {
+		case '/':
+			out = append(out, '/')
+			i += 2
+		case 'u':
+			out, i = unescape(out, body, i)
+		default:
+			out = append(out, '\\', body[i+1])
+			i += 2
+		}
+	}
+}
+
+// unescape appends the character whose \uXXXX, or pair of them, begins at
+// body[i], and returns the index after it.
+func unescape(out, body []byte, i int) ([]byte, int) {
+	r := hex4(body[i+2:])
+	i += 6
+	if utf16.IsSurrogate(r) {
+		low := rune(-1)
+		if i+6 <= len(body) && body[i] == '\\' && body[i+1] == 'u' {
+			low = hex4(body[i+2:])
+		}
+		if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
+			i += 6
+		}
+	}
+	switch {
+	case r == 0:
+	case r < ' ' || r == '"' || r == '\\':
+		s := social.AppendString(nil, string(r))
+		out = append(out, s[1:len(s)-1]...)
+	default:
+		out = utf8.AppendRune(out, r)
+	}
+	return out, i
 }
 
 func hex4(b []byte) rune {
@@ -264,13 +325,5 @@ func (n Node) Raw() json.RawMessage {
 	if !n.r.Exists() {
 		return social.Null
 	}
-	if !n.r.IsObject() && !n.r.IsArray() {
-		return json.RawMessage(n.r.Raw)
-	}
-	var b bytes.Buffer
-	b.Grow(len(n.r.Raw))
-	if err := json.Compact(&b, []byte(n.r.Raw)); err != nil { // cannot be: the root was checked
-		return social.Null
-	}
-	return b.Bytes()
+	return json.RawMessage(n.r.Raw) // compact since Parse
 }

@@ -68,7 +68,8 @@ func (b Batch) Marshal() ([]byte, error) {
 		Parser int    `json:"parser"`
 		Cursor string `json:"cursor,omitempty"`
 		More   bool   `json:"more,omitempty"`
-	}{b.Ask, b.Raw, b.Parser, b.Cursor, b.More})
+		Final  *Final `json:"final,omitempty"`
+	}{b.Ask, b.Raw, b.Parser, b.Cursor, b.More, b.Final})
 	if err != nil {
 		return nil, fmt.Errorf("encode batch: %w", err)
 	}
@@ -102,6 +103,11 @@ func UnmarshalBatch(data []byte) (Batch, error) {
 			b.Cursor = v.String()
 		case "more":
 			b.More = v.Bool()
+		case "final":
+			if v.IsObject() {
+				b.Final = new(Final)
+				err = json.Unmarshal([]byte(v.Raw), b.Final)
+			}
 		case "logs":
 			v.ForEach(func(_, l gjson.Result) bool {
 				b.Logs = append(b.Logs, ParseLog(l))

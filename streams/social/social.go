@@ -145,6 +145,21 @@ type Batch struct {
 	Logs   []Log
 	Cursor string // where the next page begins, "" when More is false
 	More   bool   // the provider has another page
+	Final  *Final // set when no ask follows this answer
+}
+
+// The statuses of a task.
+const (
+	Pending    = "PENDING"
+	Processing = "PROCESSING"
+	Complete   = "COMPLETE"
+	Failed     = "FAILED"
+)
+
+// A Final says how a task's run ended. It travels with the last answer.
+type Final struct {
+	Status string `json:"status"` // Complete or Failed
+	Data   string `json:"data"`   // text for scrape_request_log.data
 }
 
 // ID derives a name from parts, which must together name the fact. It is 32

@@ -1,0 +1,463 @@
+package arraybobo
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"beat/providers"
+	"beat/providers/doc"
+	"beat/streams/social"
+)
+
+// parserVersion is to be bumped whenever a stored answer would give other
+// logs than before: a row of a table, a conversion, or an envelope that is
+// accepted. Older answers are then parsed again.
+const parserVersion = 1
+
+// 9.2. Root: user.
+var (
+	profileMetrics = doc.NewTable(
+		doc.Row{Key: "media_count", Path: "media_count", Conv: doc.Count},
+		doc.Row{Key: "followers", Path: "follower_count", Conv: doc.Count},
+		doc.Row{Key: "following", Path: "following_count", Conv: doc.Count},
+	)
+	profileDimensions = doc.NewTable(
+		doc.Row{Key: "profile_id", Path: "pk", Conv: doc.Str, Hard: true},
+		doc.Row{Key: "handle", Path: "username", Hard: true},
+		doc.Row{Key: "profile_pic_url", Path: "hd_profile_pic_url_info.url"},
+		doc.Row{Key: "bio", Path: "biography"},
+		doc.Row{Key: "full_name", Path: "full_name"},
+		doc.Row{Key: "profile_type", Path: "account_type", Conv: profileType},
+		doc.Row{Key: "fbid", Path: "interop_messaging_user_fbid", Conv: doc.Str},
+		doc.Row{Key: "category_id", Path: "category_id", Conv: doc.Str},
+		doc.Row{Key: "category", Path: "category"},
+		doc.Row{Key: "external_url", Path: "external_url"},
+		doc.Row{Key: "city", Path: "city_name"},
+		doc.Row{Key: "location_lat", Path: "latitude"},
+		doc.Row{Key: "location_long", Path: "longitude"},
+		doc.Row{Key: "public_email", Path: "public_email"},
+		doc.Row{Key: "contact_phone", Path: "contact_phone_number"},
+		doc.Row{Key: "is_private", Path: "is_private", Conv: doc.Bool},
+		doc.Row{Key: "is_verified", Path: "is_verified", Conv: doc.Bool},
+	)
+)
+
+// Not in the contract: the same keys for the user of Instagram's web
+// interface, which has counts in edges and no account type, city or place.
+// Root: data.user or graphql.user.
+var (
+	webProfileMetrics = doc.NewTable(
+		doc.Row{Key: "media_count", Path: "edge_owner_to_timeline_media.count", Conv: doc.Count},
+		doc.Row{Key: "followers", Path: "edge_followed_by.count", Conv: doc.Count},
+		doc.Row{Key: "following", Path: "edge_follow.count", Conv: doc.Count},
+	)
+	webProfileDimensions = doc.NewTable(
+		doc.Row{Key: "profile_id", Path: "id", Conv: doc.Str, Hard: true},
+		doc.Row{Key: "handle", Path: "username", Hard: true},
+		doc.Row{Key: "profile_pic_url", Path: "profile_pic_url_hd", Or: "profile_pic_url"},
+		doc.Row{Key: "bio", Path: "biography"},
+		doc.Row{Key: "full_name", Path: "full_name"},
+		doc.Row{Key: "profile_type", Path: "account_type", Conv: profileType},
+		doc.Row{Key: "fbid", Path: "fbid", Conv: doc.Str},
+		doc.Row{Key: "category_id", Path: "category_id", Conv: doc.Str},
+		doc.Row{Key: "category", Path: "category_name"},
+		doc.Row{Key: "external_url", Path: "external_url"},
+		doc.Row{Key: "city", Path: "city_name"},
+		doc.Row{Key: "location_lat", Path: "latitude"},
+		doc.Row{Key: "location_long", Path: "longitude"},
+		doc.Row{Key: "public_email", Path: "business_email"},
+		doc.Row{Key: "contact_phone", Path: "business_phone_number"},
+		doc.Row{Key: "is_private", Path: "is_private", Conv: doc.Bool},
+		doc.Row{Key: "is_verified", Path: "is_verified", Conv: doc.Bool},
+	)
+)
+
+// 9.4. Root: node of each element of edges.
+const timeline = "data.user.edge_owner_to_timeline_media"
+
+var (
+	timelineMetrics = doc.NewTable(
+		doc.Row{Key: "comments", Path: "edge_media_to_comment.count", Conv: doc.Count},
+		doc.Row{Key: "likes", Path: "edge_media_preview_like.count", Conv: doc.Count}, // -1 when hidden
+		doc.Row{Key: "view_count", Path: "video_view_count", Conv: doc.Count},
+	)
+	timelineDimensions = doc.NewTable(
+		doc.Row{Key: "profile_id", Path: "owner.id", Conv: doc.Str},
+		doc.Row{Key: "handle", Path: "owner.username"},
+		doc.Row{Key: "post_type", Path: "__typename", Conv: webType},
+		doc.Row{Key: "display_url", Path: "display_url"},
+		doc.Row{Key: "thumbnail_src", Path: "thumbnail_src"},
+		doc.Row{Key: "taken_at_timestamp", Path: "taken_at_timestamp"},
+		doc.Row{Key: "user_tags", Path: "edge_media_to_tagged_user.edges", Conv: webTags},
+		doc.Row{Key: "user_sponsors", Path: "edge_media_to_sponsor_user.edges", Conv: webSponsors},
+		doc.Row{Key: "is_sponsor", Path: "edge_media_to_sponsor_user.edges", Conv: notEmpty},
+		doc.Row{Key: "caption", Path: "edge_media_to_caption.edges.0.node.text"},
+	)
+)
+
+// 9.5. Root: the answer, or where findPost finds the same object.
+var (
+	postMetrics = doc.NewTable(
+		// The second path is not in the contract: threaded answers count there.
+		doc.Row{Key: "comments", Path: "edge_media_to_comment.count", Or: "edge_media_to_parent_comment.count", Conv: doc.Count},
+		doc.Row{Key: "likes", Path: "edge_media_preview_like.count", Conv: doc.Count},
+		doc.Row{Key: "play_count", Path: "video_play_count", Conv: doc.Count},
+		doc.Row{Key: "view_count", Path: "video_view_count", Conv: doc.Count},
+		doc.Row{Key: "video_duration", Path: "video_duration", Conv: doc.Count}, // seconds, may have a fraction
+	)
+	postDimensions = doc.NewTable(
+		doc.Row{Key: "profile_id", Path: "owner.id", Conv: doc.Str},
+		doc.Row{Key: "handle", Path: "owner.username"},
+		doc.Row{Key: "display_url", Path: "video_url", Or: "display_url"}, // images and carousels have no video (Q-AB-7)
+		doc.Row{Key: "thumbnail_src", Path: "display_resources.0.src"},    // the smallest rendition, as it always was
+		doc.Row{Key: "post_type", Path: "__typename", Conv: webType},      //
+		doc.Row{Key: "taken_at_timestamp", Path: "taken_at_timestamp"},    // Unix seconds
+		doc.Row{Key: "user_tags", Path: "edge_media_to_tagged_user.edges", Conv: webTags},
+		doc.Row{Key: "user_sponsors", Path: "edge_media_to_sponsor_user.edges", Conv: webSponsors},
+		doc.Row{Key: "is_sponsor", Path: "edge_media_to_sponsor_user.edges", Conv: notEmpty},
+		doc.Row{Key: "caption", Path: "edge_media_to_caption.edges.0.node.text"},
+		doc.Row{Key: "location", Path: "location"},
+	)
+)
+
+// Not in the contract: the keys of 9.5 for a post in the form of Instagram's
+// app, with the paths of 9.6. Images have no video and carousels keep theirs
+// in their first slide.
+var (
+	appPostMetrics = doc.NewTable(
+		doc.Row{Key: "comments", Path: "comment_count", Conv: doc.Count},
+		doc.Row{Key: "likes", Path: "like_count", Conv: doc.Count},
+		doc.Row{Key: "play_count", Path: "play_count", Conv: doc.Count},
+		doc.Row{Key: "view_count", Path: "view_count", Conv: doc.Count},
+		doc.Row{Key: "video_duration", Path: "video_duration", Conv: doc.Count},
+	)
+	appPostDimensions = doc.NewTable(
+		doc.Row{Key: "profile_id", Path: "user.pk", Conv: doc.Str},
+		doc.Row{Key: "handle", Path: "user.username"},
+		doc.Row{Key: "display_url", Path: "video_versions.0.url", Or: "image_versions2.candidates.0.url"},
+		doc.Row{Key: "thumbnail_src", Path: "image_versions2.candidates.0.url", Or: "carousel_media.0.image_versions2.candidates.0.url"},
+		doc.Row{Key: "post_type", Path: "media_type", Conv: webType},
+		doc.Row{Key: "taken_at_timestamp", Path: "taken_at"},
+		doc.Row{Key: "user_tags", Path: "usertags", Conv: appTags},
+		doc.Row{Key: "user_sponsors", Path: "sponsor_tags", Conv: appSponsors},
+		doc.Row{Key: "is_sponsor", Path: "sponsor_tags", Conv: notEmpty},
+		doc.Row{Key: "caption", Path: "caption.text"},
+		doc.Row{Key: "location", Path: "location"},
+	)
+)
+
+// 9.6. Root: each element of items.
+var (
+	reelMetrics = doc.NewTable(
+		doc.Row{Key: "comments", Path: "media.comment_count", Conv: doc.Count},
+		doc.Row{Key: "likes", Path: "media.like_count", Conv: doc.Count},
+		doc.Row{Key: "view_count", Path: "media.view_count", Conv: doc.Count},
+		doc.Row{Key: "play_count", Path: "media.play_count", Conv: doc.Count},
+	)
+	reelDimensions = doc.NewTable(
+		doc.Row{Key: "profile_id", Path: "media.user.pk", Conv: doc.Str},
+		doc.Row{Key: "handle", Path: "media.user.username"},
+		doc.Row{Key: "display_url", Path: "media.video_versions.0.url"},
+		doc.Row{Key: "thumbnail_src", Path: "media.image_versions2.candidates.0.url"},
+		doc.Row{Key: "post_type", Path: "media.media_type", Conv: webType},
+		doc.Row{Key: "taken_at_timestamp", Path: "media.taken_at"},
+		doc.Row{Key: "caption", Path: "media.caption.text"},
+		// Under media and not beside it, where they never were (Q-AB-1).
+		doc.Row{Key: "user_tags", Path: "media.usertags", Or: "usertags", Conv: appTags},
+		doc.Row{Key: "user_sponsors", Path: "media.sponsor_tags", Or: "sponsor_tags", Conv: appSponsors},
+		doc.Row{Key: "is_sponsor", Path: "media.sponsor_tags", Or: "sponsor_tags", Conv: notEmpty},
+	)
+)
+
+// The mappings of 1.6. The XDT names are what the web interface says since
+// 2024.
+var (
+	webType = doc.OneOf(
+		map[string]string{"1": "image", "2": "reels", "8": "carousel"},
+		map[string]string{
+			"GraphImage": "image", "GraphVideo": "reels", "GraphSidecar": "carousel",
+			"XDTGraphImage": "image", "XDTGraphVideo": "reels", "XDTGraphSidecar": "carousel",
+		})
+	profileType = doc.OneOf(map[string]string{"1": "personal", "2": "business", "3": "creator"}, nil)
+)
+
+// The rules of 9.3 on a list of edges, and of 9.6 on sponsor_tags.
+var (
+	notEmpty    doc.Conv = func(n doc.Node) (json.RawMessage, error) { return boolean(len(n.List()) > 0), nil }
+	webTags     doc.Conv = toWebTags
+	webSponsors doc.Conv = func(n doc.Node) (json.RawMessage, error) {
+		return toSponsors(n, "node", "node.sponsor.id", "node.sponsor.username")
+	}
+	appSponsors doc.Conv = func(n doc.Node) (json.RawMessage, error) {
+		return toSponsors(n, "sponsor", "sponsor.pk", "sponsor.username")
+	}
+	appTags doc.Conv = toAppTags
+)
+
+func boolean(b bool) json.RawMessage {
+	if b {
+		return json.RawMessage("true")
+	}
+	return json.RawMessage("false")
+}
+
+// toWebTags keeps the whole node of each edge, {"user": {…}, "x", "y"}.
+func toWebTags(edges doc.Node) (json.RawMessage, error) {
+	out := []byte{'['}
+	for _, e := range edges.List() {
+		if node := e.At("node"); !node.Null() {
+			out = appendItem(out, node.Raw())
+		}
+	}
+	return append(out, ']'), nil
+}
+
+// toAppTags keeps the elements of usertags.in, {"user": {…}, "position"};
+// null when there are no tags. An empty usertags may come as a list.
+func toAppTags(n doc.Node) (json.RawMessage, error) {
+	if n.IsObject() {
+		n = n.At("in")
+	}
+	if !n.IsList() {
+		return social.Null, nil
+	}
+	return n.Raw(), nil
+}
+
+// toSponsors emits ids as text, whatever they were (Q-X-19). An element
+// without a sponsor is passed over, a sponsor without id or name fails.
+func toSponsors(list doc.Node, has, id, handle string) (json.RawMessage, error) {
+	out := []byte{'['}
+	for i, n := range list.List() {
+		if n.At(has).Null() {
+			continue
+		}
+		pk, err := n.NeedText(id)
+		if err != nil {
+			return nil, errors.New(doc.In(fmt.Sprint(i), err).Detail)
+		}
+		name, err := n.NeedText(handle)
+		if err != nil {
+			return nil, errors.New(doc.In(fmt.Sprint(i), err).Detail)
+		}
+		item := social.AppendString([]byte(`{"profile_id":`), pk)
+		item = social.AppendString(append(item, `,"handle":`...), name)
+		out = appendItem(out, append(item, '}'))
+	}
+	return append(out, ']'), nil
+}
+
+func appendItem(list, item []byte) []byte {
+	if len(list) > 1 {
+		list = append(list, ',')
+	}
+	return append(list, item...)
+}
+
+// parseProfile reads 9.2. Counts are absolute.
+func parseProfile(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
+	root, err := doc.Parse(body)
+	if err != nil {
+		return social.Batch{}, err
+	}
+	user, path := findUser(root)
+	l, err := readProfile(user)
+	if err != nil {
+		return social.Batch{}, doc.In(path, err)
+	}
+	return social.Batch{Logs: []social.Log{l}}, nil
+}
+
+// findUser is the user of a profile answer and its path. Only the first form
+// is in the contract; the others are those of Instagram's web interface, and
+// of 2026, where the user is the answer.
+func findUser(root doc.Node) (doc.Node, string) {
+	for _, path := range []string{"user", "data.user", "graphql.user"} {
+		if n := root.At(path); !n.Null() {
+			return n, path
+		}
+	}
+	if !root.At("pk").Null() && !root.At("username").Null() {
+		return root, "(body)"
+	}
+	return doc.Node{}, "user"
+}
+
+// idOf is the id of a user: pk, or id where the web interface is passed on.
+func idOf(user doc.Node) (id, name string, err *providers.Error) {
+	name = "pk"
+	if webUser(user) {
+		name = "id"
+	}
+	id, err = user.NeedText(name)
+	return id, name, err
+}
+
+func webUser(user doc.Node) bool { return user.At("pk").Null() && !user.At("edge_followed_by").Null() }
+
+func readProfile(user doc.Node) (social.Log, *providers.Error) {
+	metrics, dimensions := profileMetrics, profileDimensions
+	if webUser(user) {
+		metrics, dimensions = webProfileMetrics, webProfileDimensions
+	}
+	key, _, err := idOf(user)
+	if err != nil {
+		return social.Log{}, err
+	}
+	handle, err := user.NeedText("username")
+	if err != nil {
+		return social.Log{}, err
+	}
+	l, err := read(user, metrics, dimensions)
+	if err != nil {
+		return social.Log{}, err
+	}
+	l.Kind, l.Key, l.Handle = social.Profile, key, handle
+	return l, nil
+}
+
+// parsePosts reads a page of 9.4. One post that cannot be read fails the
+// page.
+func parsePosts(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
+	root, err := doc.Parse(body)
+	if err != nil {
+		return social.Batch{}, err
+	}
+	edges, err := root.NeedList(timeline + ".edges")
+	if err != nil {
+		return social.Batch{}, err
+	}
+	b := page(len(edges), root.At(timeline+".page_info"), "has_next_page", "end_cursor")
+	for i, e := range edges {
+		l, err := readPost(e.At("node"), "shortcode", "owner.id", timelineMetrics, timelineDimensions)
+		if err != nil {
+			return social.Batch{}, doc.In(fmt.Sprintf("%s.edges.%d.node", timeline, i), err)
+		}
+		b.Logs = append(b.Logs, l)
+	}
+	return b, nil
+}
+
+// parseReels reads a page of 9.6. One reel that cannot be read fails the
+// page; a page may be empty.
+func parseReels(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
+	root, err := doc.Parse(body)
+	if err != nil {
+		return social.Batch{}, err
+	}
+	root = reelsRoot(root)
+	items, err := root.NeedList("items")
+	if err != nil {
+		return social.Batch{}, err
+	}
+	b := page(len(items), root.At("paging_info"), "more_available", "max_id")
+	for i, n := range items {
+		l, err := readPost(n, "media.code", "media.user.pk", reelMetrics, reelDimensions)
+		if err != nil {
+			return social.Batch{}, doc.In(fmt.Sprintf("items.%d", i), err)
+		}
+		b.Logs = append(b.Logs, l)
+	}
+	return b, nil
+}
+
+// reelsRoot is the object that has items: the answer or, not in the
+// contract, its member response.
+func reelsRoot(root doc.Node) doc.Node {
+	if inner := root.At("response"); root.At("items").Null() && inner.IsObject() {
+		return inner
+	}
+	return root
+}
+
+// page is a batch for n logs. Page info that is missing, or that promises
+// another page but has no cursor to it, is the end (Q-AB-8, Q-X-9).
+func page(n int, info doc.Node, more, cursor string) social.Batch {
+	b := social.Batch{Logs: make([]social.Log, 0, n)}
+	if next := info.At(cursor).Text(); next != "" && info.At(more).True() {
+		b.Cursor, b.More = next, true
+	}
+	return b
+}
+
+// parsePost reads 9.5.
+func parsePost(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
+	root, err := doc.Parse(body)
+	if err != nil {
+		return social.Batch{}, err
+	}
+	n, path, app := findPost(root)
+	var l social.Log
+	if app {
+		l, err = readPost(n, "code", "user.pk", appPostMetrics, appPostDimensions)
+	} else {
+		l, err = readPost(n, "shortcode", "owner.id", postMetrics, postDimensions)
+	}
+	if err != nil {
+		out := *err
+		out.Detail = path + out.Detail
+		return social.Batch{}, &out
+	}
+	return social.Batch{Logs: []social.Log{l}}, nil
+}
+
+// findPost is the post of an answer, its path with a dot at the end, and
+// whether it has the form of Instagram's app. In the contract the post is
+// the answer itself; the other places are those of the web and app
+// interfaces.
+func findPost(root doc.Node) (n doc.Node, path string, app bool) {
+	if !root.At("shortcode").Null() {
+		return root, "", false
+	}
+	for _, f := range []struct {
+		in, path string
+		app      bool
+	}{
+		{"data", "data.shortcode_media.", false},
+		{"data", "data.xdt_shortcode_media.", false},
+		{"graphql", "graphql.shortcode_media.", false},
+		{"items", "items.0.", true},
+		{"media_or_ad", "media_or_ad.", true},
+	} {
+		at := root.At(f.path[:len(f.path)-1])
+		if !at.Null() {
+			return at, f.path, f.app
+		}
+		if n.Null() && path == "" && !root.At(f.in).Null() {
+			path, app = f.path, f.app // the envelope of a post that is not there
+		}
+	}
+	if path != "" {
+		return doc.Node{}, path, app
+	}
+	if !root.At("code").Null() && !root.At("media_type").Null() {
+		return root, "", true
+	}
+	return root, "", false
+}
+
+func readPost(n doc.Node, key, owner string, metrics, dimensions *doc.Table) (social.Log, *providers.Error) {
+	code, err := n.NeedText(key)
+	if err != nil {
+		return social.Log{}, err
+	}
+	l, err := read(n, metrics, dimensions)
+	if err != nil {
+		return social.Log{}, err
+	}
+	l.Kind, l.Key, l.Owner = social.Post, code, n.At(owner).Text()
+	return l, nil
+}
+
+func read(n doc.Node, metrics, dimensions *doc.Table) (l social.Log, err *providers.Error) {
+	l.Source = source
+	if l.Metrics, err = metrics.Read(n); err != nil {
+		return social.Log{}, err
+	}
+	if l.Dimensions, err = dimensions.Read(n); err != nil {
+		return social.Log{}, err
+	}
+	return l, nil
+}

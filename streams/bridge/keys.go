@@ -1,0 +1,59 @@
+package bridge
+
+// A Key is one routing key that beat publishes: a row of contract/amqp.md
+// section 1.2.
+type Key struct {
+	Exchange string
+	Key      string
+	Required bool   // a message that no queue takes is kept and tried again
+	Queue    string // the known consumer, "" when none is known
+}
+
+// The exchanges. Beat declares the first two; the third belongs to identity
+// and is only looked for.
+const (
+	BeatExchange     = "beat.dx"
+	CoffeeExchange   = "coffee.dx"
+	IdentityExchange = "identity.dx"
+)
+
+// The routing keys that this package itself encodes.
+const (
+	KeyTask    = "scrape_request_log_events"
+	KeyProfile = "profile_log_events"
+	KeyPost    = "post_log_events"
+	KeyTrace   = "trace_log"
+)
+
+// Keys is all that beat may publish, in the order of the contract. A key with
+// a known consumer is required, since what is unroutable there is a broker
+// that lost a queue or a binding; trace_log is not, nobody reads it.
+var Keys = []Key{
+	{BeatExchange, KeyTask, true, "scrape_request_log_events_q"},
+	{BeatExchange, KeyProfile, true, "profile_log_events_q"},
+	{BeatExchange, KeyPost, true, "post_log_events_q"},
+	{BeatExchange, "profile_relationship_log_events", true, "profile_relationship_log_events_q"},
+	{BeatExchange, "post_activity_log_events", true, "post_activity_log_events_q"},
+	{BeatExchange, "post_activity_log_bulk", true, "sentiment_analysis_q"},
+	{BeatExchange, "sentiment_log_events", true, "sentiment_log_events_q"},
+	{BeatExchange, "order_log_events", true, "order_log_events_q"},
+	{BeatExchange, "yt_activity_log_events", false, ""},
+	{BeatExchange, "yt_profile_relationship_log_events", false, ""},
+	{CoffeeExchange, "keyword_collection_report_completion", true, "keyword_collection_out_q"},
+	{CoffeeExchange, "sentiment_collection_report_out_rk", true, "sentiment_collection_report_out_q"},
+	{IdentityExchange, KeyTrace, false, "trace_log"},
+}
+
+// exchanges is the order in which the groups of a batch are published. They
+// are published apart because a missing exchange costs the channel.
+var exchanges = []string{BeatExchange, CoffeeExchange, IdentityExchange}
+
+// keyIndex is the row of a message, -1 when beat publishes no such key.
+func keyIndex(exchange, key string) int {
+	for i := range Keys {
+		if Keys[i].Key == key && Keys[i].Exchange == exchange {
+			return i
+		}
+	}
+	return -1
+}

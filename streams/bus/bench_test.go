@@ -1,0 +1,126 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"beat/streams/bus"
+	"beat/streams/bus/natsd"
+	"beat/streams/bus/natsd/natstest"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+var fsyncs = []struct {
+	name   string
+	always bool
+}{{"lazy", false}, {"always", true}}
+
+func benchBus(b *testing.B, always bool, consumers ...bus.Consumer) (jetstream.JetStream, *bus.Publisher) {
+	b.Helper()
+	_, _, js := natstest.Start(b, natsd.Config{Dir: b.TempDir(), Port: -1, SyncAlways: always})
+	if _, err := bus.Ensure(b.Context(), js, bus.Options{}, consumers); err != nil {
+		b.Fatal(err)
+	}
+	pub := bus.NewPublisher(slog.New(slog.DiscardHandler), js, bus.PublisherConfig{})
+	b.Cleanup(func() { _ = pub.Close() })
+	return js, pub
+}
+
+func fill(b *testing.B, pub *bus.Publisher, subject string, n int) {
+	b.Helper()
+	data := make([]byte, 1024)
+	for n > 0 {
+		outs := make([]bus.Out, min(n, 500))
+		for i := range outs {
+			outs[i] = bus.Out{Subject: subject, ID: subject + strconv.Itoa(n-i), Data: data}
+		}
+		if err := pub.Send(b.Context(), outs...); err != nil {
+			b.Fatal(err)
+		}
+		n -= len(outs)
+	}
+}
+
+// BenchmarkConsumePublishAck is one stage of the pipeline: a 1 KB task is
+// consumed, one 1 KB message is published because of it, the task is acked.
+func BenchmarkConsumePublishAck(b *testing.B) {
+	for _, f := range fsyncs {
+		for _, flight := range []int{256, 1000} {
+			b.Run(fmt.Sprintf("%s/%d", f.name, flight), func(b *testing.B) {
+				c := bus.Consumer{Stream: bus.Tasks, Durable: "bench", Filter: []string{"beat.task.>"}, MaxAckPending: flight}
+				js, pub := benchBus(b, f.always, c)
+				fill(b, pub, "beat.task.a.b", b.N)
+
+				var left atomic.Int64
+				left.Store(int64(b.N))
+				ctx, cancel := context.WithCancel(b.Context())
+				r := bus.NewRouter(slog.New(slog.DiscardHandler), js, pub, bus.RouterConfig{})
+				r.Add(bus.Route{Name: "bench", Consumer: c, Handle: func(_ context.Context, m *bus.Msg) ([]bus.Out, error) {
+					if left.Add(-1) == 0 {
+						defer cancel() // what is held is finished and acked before Run returns
+					}
+					return []bus.Out{{Subject: "beat.raw.a.b.c", ID: "raw" + strconv.FormatUint(m.Seq, 10), Data: m.Data}}, nil
+				}})
+				b.SetBytes(1024)
+				b.ResetTimer()
+				if err := r.Run(ctx); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+				for stream, want := range map[string]uint64{bus.Tasks: 0, bus.Raw: uint64(b.N)} {
+					s, err := js.Stream(b.Context(), stream)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if got := s.CachedInfo().State.Msgs; got != want {
+						b.Errorf("%s: got %d messages, want %d", stream, got, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkPublish(b *testing.B) {
+	data := make([]byte, 1024)
+	for _, f := range fsyncs {
+		for _, callers := range []int{1, 256} {
+			name := "single"
+			if callers > 1 {
+				name = "concurrent"
+			}
+			b.Run(f.name+"/"+name, func(b *testing.B) {
+				_, pub := benchBus(b, f.always)
+				var next atomic.Int64
+				var wg sync.WaitGroup
+				b.SetBytes(1024)
+				b.ReportAllocs()
+				b.ResetTimer()
+				for range callers {
+					wg.Go(func() {
+						for {
+							n := next.Add(1)
+							if n > int64(b.N) {
+								return
+							}
+							err := pub.Send(b.Context(), bus.Out{Subject: "beat.raw.a.b.c", ID: strconv.FormatInt(n, 10), Data: data})
+							if err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				wg.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+			})
+		}
+	}
+}

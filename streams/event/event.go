@@ -1,0 +1,206 @@
+// Package event is what the EVENTS stream holds: commits and task events.
+//
+// A commit is all that one parsed answer made true. Its events are sharded by
+// the profile they belong to, so that one profile is always applied and told
+// in order; a commit that touches several shards is several messages, its
+// parts, which are published in one atomic batch: all or none.
+//
+// Every ID is derived from its cause, so doing something twice is doing it
+// once. Old events are read for ever: members are added, never renamed.
+package event
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/tidwall/gjson"
+
+	"beat/streams/social"
+)
+
+// Shards is the number of ordered lanes of the EVENTS stream. It is part of
+// the subjects of stored messages: to change it, drain the stream first.
+const Shards = 16
+
+// Shard is the lane of a profile or channel id (or, where that is unknown, of
+// whatever identifies the entity).
+func Shard(key string) int {
+	h := fnv.New32a()
+	h.Write([]byte(key)) //nolint:errcheck // never fails
+	return int(h.Sum32() % Shards)
+}
+
+// The kinds of message, last token of the subject.
+const (
+	KindCommit = "commit"
+	KindTask   = "task"
+)
+
+// Subject is where a message of kind goes.
+func Subject(shard int, p social.Platform, kind string) string {
+	platform := p.Lower()
+	if platform == "" || strings.ContainsAny(platform, ".*> \t\r\n") {
+		platform = "none"
+	}
+	return "beat.event." + strconv.Itoa(shard) + "." + platform + "." + kind
+}
+
+// Filter is the subjects of one shard.
+func Filter(shard int) string { return "beat.event." + strconv.Itoa(shard) + ".>" }
+
+// Parse splits a subject into shard and kind.
+func ParseSubject(subject string) (shard int, kind string, err error) {
+	t := strings.Split(subject, ".")
+	if len(t) != 5 || t[0] != "beat" || t[1] != "event" {
+		return 0, "", fmt.Errorf("event: subject %q is not beat.event.<shard>.<platform>.<kind>", subject)
+	}
+	shard, err = strconv.Atoi(t[2])
+	if err != nil || shard < 0 || shard >= Shards {
+		return 0, "", fmt.Errorf("event: subject %q has shard %q, want 0 to %d", subject, t[2], Shards-1)
+	}
+	return shard, t[4], nil
+}
+
+// space is the namespace of event ids; the value is arbitrary but fixed.
+var space = uuid.MustParse("6f0f8f5e-2b0b-5c49-9d0a-6d2f5c1b7e10")
+
+// ID is the event_id that consumers see: a UUID derived from its cause.
+func ID(parts ...any) string {
+	return uuid.NewSHA1(space, []byte(social.ID(parts...))).String()
+}
+
+// An Event is one observation of one entity, as RabbitMQ and the tables get
+// it.
+type Event struct {
+	ID  string // UUID
+	Log social.Log
+}
+
+// A Commit is one part of what an answer made true.
+type Commit struct {
+	Task   social.TaskRef
+	Seq    int // the answer's place in its task's run, from 0
+	Part   int // 0 … Parts-1
+	Parts  int
+	Final  *social.Final // set in every part of the last answer
+	Raw    social.Raw
+	Parser int
+	Events []Event
+}
+
+// MsgID is the Nats-Msg-Id of the part.
+func (c Commit) MsgID() string {
+	return social.ID("commit", c.Task.ID, c.Task.Fence, c.Seq, c.Raw.ID, c.Parser, c.Part)
+}
+
+type commitHead struct {
+	Task   social.TaskRef `json:"task"`
+	Seq    int            `json:"seq"`
+	Part   int            `json:"part"`
+	Parts  int            `json:"parts"`
+	Final  *social.Final  `json:"final,omitempty"`
+	Raw    social.Raw     `json:"raw"`
+	Parser int            `json:"parser"`
+}
+
+// Marshal is the message form of a commit.
+func (c Commit) Marshal() ([]byte, error) {
+	head, err := json.Marshal(commitHead{c.Task, c.Seq, c.Part, c.Parts, c.Final, c.Raw, c.Parser})
+	if err != nil {
+		return nil, fmt.Errorf("encode commit: %w", err)
+	}
+	dst := append(head[:len(head)-1], `,"events":[`...)
+	for i, e := range c.Events {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `{"id":`...)
+		dst = social.AppendString(dst, e.ID)
+		dst = append(dst, `,"log":`...)
+		dst = e.Log.AppendJSON(dst)
+		dst = append(dst, '}')
+	}
+	return append(dst, ']', '}'), nil
+}
+
+// UnmarshalCommit reads what Marshal wrote. The commit may share the memory
+// of data.
+func UnmarshalCommit(data []byte) (Commit, error) {
+	if !gjson.ValidBytes(data) {
+		return Commit{}, errors.New("decode commit: not JSON")
+	}
+	var c Commit
+	var err error
+	gjson.ParseBytes(data).ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "task":
+			err = json.Unmarshal([]byte(v.Raw), &c.Task)
+		case "seq":
+			c.Seq = int(v.Int())
+		case "part":
+			c.Part = int(v.Int())
+		case "parts":
+			c.Parts = int(v.Int())
+		case "final":
+			if v.IsObject() {
+				c.Final = new(social.Final)
+				err = json.Unmarshal([]byte(v.Raw), c.Final)
+			}
+		case "raw":
+			err = json.Unmarshal([]byte(v.Raw), &c.Raw)
+		case "parser":
+			c.Parser = int(v.Int())
+		case "events":
+			v.ForEach(func(_, e gjson.Result) bool {
+				c.Events = append(c.Events, Event{ID: e.Get("id").Str, Log: social.ParseLog(e.Get("log"))})
+				return true
+			})
+		}
+		return err == nil
+	})
+	switch {
+	case err != nil:
+		return Commit{}, fmt.Errorf("decode commit: %w", err)
+	case c.Task.ID == 0 || c.Parts < 1 || c.Part < 0 || c.Part >= c.Parts:
+		return Commit{}, fmt.Errorf("decode commit: task %d, part %d of %d", c.Task.ID, c.Part, c.Parts)
+	}
+	return c, nil
+}
+
+// A Task is one transition of a task, told downstream as
+// scrape_request_log_events. Times are UTC; nil is null.
+type Task struct {
+	EventID    string          `json:"event_id"`
+	ID         int64           `json:"id"`
+	Fence      int64           `json:"fence,omitempty"`
+	Flow       string          `json:"flow"`
+	Platform   social.Platform `json:"platform"`
+	Params     json.RawMessage `json:"params"`
+	Status     string          `json:"status"`
+	Priority   *int            `json:"priority"`
+	Reason     *string         `json:"reason"`
+	At         time.Time       `json:"at"`
+	PickedAt   *time.Time      `json:"picked_at"`
+	ExpiresAt  *time.Time      `json:"expires_at"`
+	RetryCount *int            `json:"retry_count"`
+}
+
+// TaskEventID is the event_id of a transition. PENDING happens once per row,
+// the others once per run.
+func TaskEventID(id, fence int64, status string) string {
+	if status == social.Pending {
+		fence = 0
+	}
+	return ID("task", id, fence, status)
+}
+
+// Subject is where the transition goes: one task's transitions stay in order.
+func (t Task) Subject() string {
+	return Subject(Shard("task:"+strconv.FormatInt(t.ID, 10)), t.Platform, KindTask)
+}

@@ -1,0 +1,207 @@
+package flow
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"beat/streams/social"
+)
+
+// First is the first ask of a task.
+func (f Flow) First(t social.TaskRef, p Params) (social.Ask, error) {
+	s := f.Steps[0]
+	for _, by := range s.Ask {
+		keys := p[by.Param]
+		if len(keys) == 0 {
+			continue
+		}
+		a := social.Ask{Task: t, Fetch: by.Fetch, Keys: keys}
+		if s.Batch > 0 {
+			a.Keys, a.State.Rest = batch(keys, s.Batch)
+		}
+		if h := p["handle"]; len(h) > 0 {
+			a.State.Handle = h[0]
+		}
+		return a, nil
+	}
+	return social.Ask{}, &ParamError{s.Ask[0].Param, fmt.Sprintf("%s() needs %s", f.Name, f.needs())}
+}
+
+func batch(keys []string, n int) (now, rest []string) {
+	if len(keys) <= n {
+		return keys, nil
+	}
+	return keys[:n], keys[n:]
+}
+
+// An Outcome is what a chain needs to know of a parsed answer.
+type Outcome struct {
+	Source     string    // that answered
+	At         time.Time // when
+	Items      int       // logs that pages count: posts of a page
+	Oldest     time.Time // of the page's posts; zero when none has a time
+	ProfileID  string    // of the profile in the answer, "" when there is none
+	MediaCount *int64
+	Cursor     string
+	More       bool
+}
+
+// Summary reads the outcome off a batch.
+func Summary(b social.Batch) Outcome {
+	o := Outcome{Source: b.Raw.Source, At: b.Raw.At, Cursor: b.Cursor, More: b.More}
+	for _, l := range b.Logs {
+		switch l.Kind {
+		case social.Profile:
+			o.ProfileID = l.Key
+			if n, ok := l.Metrics.Int("media_count"); ok {
+				o.MediaCount = &n
+			}
+		case social.Post:
+			o.Items++
+			if n, ok := l.Dimensions.Int("taken_at_timestamp"); ok {
+				if t := time.Unix(n, 0).UTC(); o.Oldest.IsZero() || t.Before(o.Oldest) {
+					o.Oldest = t
+				}
+			}
+		}
+	}
+	return o
+}
+
+// Next is the ask that follows a parsed answer to a. When there is none the
+// task is done, and final says how its run ended.
+func (f Flow) Next(a social.Ask, o Outcome) (next social.Ask, final *social.Final) {
+	s := f.Steps[a.Step]
+	n := a
+	n.Seq++
+	n.Try, n.Turn, n.Attempts = 0, 0, nil
+	if o.ProfileID != "" && n.State.ProfileID == "" {
+		n.State.ProfileID, n.State.MediaCount = o.ProfileID, o.MediaCount
+	}
+	n.State.Items += o.Items
+	if s.goesOn(n, o) {
+		n.Page++
+		n.Cursor, n.Source = o.Cursor, o.Source
+		return n, nil
+	}
+	if len(n.State.Rest) > 0 {
+		n.Page++
+		n.Cursor, n.Source = "", ""
+		n.Keys, n.State.Rest = batch(n.State.Rest, s.Batch)
+		return n, nil
+	}
+	return f.leave(n)
+}
+
+func (s Step) goesOn(a social.Ask, o Outcome) bool {
+	p := s.Pages
+	switch {
+	case !o.More || o.Cursor == "" || p.Max == 0: // an empty cursor would begin again at page one
+		return false
+	case a.Page+1 >= p.Max, o.Items == 0, a.State.Items > p.Items:
+		return false
+	case p.Back > 0 && !o.Oldest.IsZero() && o.Oldest.Before(o.At.Add(-p.Back)):
+		return false
+	}
+	return true
+}
+
+// leave ends the step of n and begins the next one that is to be taken.
+func (f Flow) leave(n social.Ask) (social.Ask, *social.Final) {
+	for n.Step++; n.Step < len(f.Steps); n.Step++ {
+		s := f.Steps[n.Step]
+		if s.Only != nil && !s.Only(n.State) {
+			continue
+		}
+		for _, by := range s.Ask {
+			if by.State == nil {
+				continue
+			}
+			key := by.State(n.State)
+			if key == "" {
+				continue
+			}
+			n.Fetch, n.Keys, n.Cursor, n.Source = by.Fetch, []string{key}, "", ""
+			n.Page, n.State.Items, n.State.Rest = 0, 0, nil
+			return n, nil
+		}
+	}
+	return social.Ask{}, &social.Final{Status: social.Complete, Data: "None"}
+}
+
+// Candidates are the sources to ask, in order: the one that the chain sticks
+// to while paginating, else all that have not failed this step.
+func Candidates(a social.Ask) []string {
+	if a.Source != "" && !a.Failed(a.Source) {
+		return []string{a.Source}
+	}
+	return slices.DeleteFunc(slices.Clone(Sources[a.Fetch]), a.Failed)
+}
+
+// Fail is what follows when a source has failed an ask for good. usable says
+// which sources could be asked at all. There are three ways on: another
+// source, from the first page of the step, since a cursor means nothing to
+// it; the next step, when this one is optional; or the end of the task.
+//
+// answered tells the second and third from the first: the ask is over, and
+// counts as an answer without logs.
+func (f Flow) Fail(a social.Ask, t social.Attempt, usable func(source string) bool) (next social.Ask, final *social.Final, answered bool) {
+	n := a
+	n.Attempts = append(slices.Clone(a.Attempts), t)
+	n.Try, n.Turn = 0, 0
+	n.Source = ""
+	if slices.ContainsFunc(Candidates(n), usable) {
+		if f.Steps[a.Step].Pages.Max > 0 {
+			n.Page, n.Cursor, n.State.Items = 0, "", 0
+		}
+		return n, nil, false
+	}
+	return f.GiveUp(n)
+}
+
+// GiveUp ends the step of an ask for which no source is left.
+func (f Flow) GiveUp(a social.Ask) (next social.Ask, final *social.Final, answered bool) {
+	if !f.Steps[a.Step].Optional {
+		return social.Ask{}, &social.Final{Status: social.Failed, Data: Reason(a.Attempts)}, true
+	}
+	n := a
+	n.Seq++
+	n.Try, n.Turn, n.Attempts = 0, 0, nil
+	next, final = f.leave(n)
+	return next, final, true
+}
+
+// Reason is the data of a failed task. It begins the way its readers match
+// it (contract/http.md 8): the tuple of the last source that gave an answer.
+// Several attempts are listed after it.
+func Reason(attempts []social.Attempt) string {
+	if len(attempts) == 0 {
+		return "No source is available at the moment"
+	}
+	last := attempts[len(attempts)-1]
+	for _, t := range slices.Backward(attempts) {
+		if t.Status != 0 {
+			last = t
+			break
+		}
+	}
+	message, _, _ := strings.Cut(last.Reason, ": ")
+	quote := "'"
+	if strings.Contains(message, "'") {
+		quote, message = `"`, strings.ReplaceAll(message, `"`, "'")
+	}
+	out := fmt.Sprintf("(%d, %s%s%s)", last.Status, quote, message, quote)
+	if len(attempts) == 1 {
+		return out
+	}
+	for i, t := range attempts {
+		sep := "; "
+		if i == 0 {
+			sep = " "
+		}
+		out += fmt.Sprintf("%s%s: %s %d %s", sep, t.Source, t.Verdict, t.Status, t.Reason)
+	}
+	return out
+}

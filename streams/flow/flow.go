@@ -1,0 +1,125 @@
+// Package flow holds the flow table: what each flow is given, what it asks,
+// in which order, of whom, and when it stops. A flow is a row; no code asks
+// "which flow is this?".
+//
+// A task is a chain of asks. Each answer yields at most one next ask: the
+// next page, or the first page of the next step. Next and Fail are pure, and
+// the ask carries all they need, so that a chain goes on from its last
+// message after any crash.
+package flow
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"beat/streams/social"
+)
+
+// A Flow is one row of the table.
+type Flow struct {
+	Name        string
+	Platform    social.Platform
+	Params      []Param
+	Steps       []Step
+	Workers     int    // Workers × Concurrency tasks run at once,
+	Concurrency int    // over all processes together
+	Entity      string // what is refreshed, for people: profile, post, channel
+}
+
+// InFlight is how many tasks of the flow run at once in the whole fleet.
+func (f Flow) InFlight() int { return f.Workers * f.Concurrency }
+
+// A Step is one kind of question of a flow, with its pages.
+type Step struct {
+	Name     string
+	Ask      []By  // the first whose key is there is asked
+	Pages    Pages // zero: one answer ends the step
+	Batch    int   // keys per ask, for a list of keys; 0: all in one
+	Optional bool  // its failure does not fail the task; what was parsed stays
+	// Only says whether the step is taken; nil is always.
+	Only func(social.State) bool
+}
+
+// By says where the key of an ask comes from and what is asked with it.
+type By struct {
+	Param string                    // a parameter of the task, text or list of text
+	State func(social.State) string // or what an earlier answer left behind
+	Fetch social.Fetch
+}
+
+// Pages is when a step with pages stops, besides "no next page". The numbers
+// are those of contract/flows.md 5.1.
+type Pages struct {
+	Items int           // stop once more than this many were collected
+	Back  time.Duration // stop once the oldest item of a page is older than this
+	Max   int           // stop after this many pages whatever the provider says
+}
+
+// Sources is who answers a fetch type, in order of preference
+// (contract/flows.md 7.2). Sources that this build does not have are passed over.
+var Sources = map[social.Fetch][]string{
+	social.ProfileByID:     {"rapidapi-jotucker", "rapidapi-arraybobo"},
+	social.ProfileByHandle: {"graphapi", "rapidapi-arraybobo", "rapidapi-jotucker", "lama", "rapidapi-bestsolutions"},
+	social.PostsByID:       {"rapidapi-jotucker", "lama", "rapidapi-arraybobo"},
+	social.Reels:           {"rapidapi-arraybobo", "rocketapi"},
+	social.PostByShortcode: {"rapidapi-arraybobo", "rapidapi-jotucker", "rocketapi", "lama"},
+	social.ChannelsByIDs:   {"ytapitoken"},
+}
+
+// By name, the row of a flow.
+func ByName(name string) (Flow, bool) {
+	i := slices.IndexFunc(All, func(f Flow) bool { return f.Name == name })
+	if i < 0 {
+		return Flow{}, false
+	}
+	return All[i], true
+}
+
+// Names lists the flows in table order.
+func Names() []string {
+	out := make([]string, len(All))
+	for i, f := range All {
+		out[i] = f.Name
+	}
+	return out
+}
+
+// Check says what is wrong with a table: names, numbers, parameters that no
+// step can use, and fetch types that none of the known sources answers.
+// answers may be nil.
+func Check(all []Flow, answers func(source string, fetch social.Fetch) bool) error {
+	seen := map[string]bool{}
+	for _, f := range all {
+		if f.Name == "" || seen[f.Name] {
+			return fmt.Errorf("flow %q: name is empty or listed twice", f.Name)
+		}
+		seen[f.Name] = true
+		if f.Workers < 1 || f.Concurrency < 1 {
+			return fmt.Errorf("flow %s: workers %d and concurrency %d must be positive", f.Name, f.Workers, f.Concurrency)
+		}
+		if len(f.Steps) == 0 {
+			return fmt.Errorf("flow %s: no steps", f.Name)
+		}
+		if f.Steps[0].Optional {
+			return fmt.Errorf("flow %s: the first step cannot be optional", f.Name)
+		}
+		for _, s := range f.Steps {
+			if len(s.Ask) == 0 {
+				return fmt.Errorf("flow %s, step %s: asks nothing", f.Name, s.Name)
+			}
+			for _, by := range s.Ask {
+				if (by.Param == "") == (by.State == nil) {
+					return fmt.Errorf("flow %s, step %s: needs a parameter or a state, not both", f.Name, s.Name)
+				}
+				if by.Param != "" && !slices.ContainsFunc(f.Params, func(p Param) bool { return p.Name == by.Param }) {
+					return fmt.Errorf("flow %s, step %s: parameter %q is not in the table", f.Name, s.Name, by.Param)
+				}
+				if answers != nil && !slices.ContainsFunc(Sources[by.Fetch], func(s string) bool { return answers(s, by.Fetch) }) {
+					return fmt.Errorf("flow %s, step %s: no known source answers %s", f.Name, s.Name, by.Fetch)
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,331 @@
+package schedule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"beat/streams/bus"
+	"beat/streams/event"
+	"beat/streams/flow"
+	"beat/streams/social"
+)
+
+// A Sender persists messages. *bus.Publisher is one.
+type Sender interface {
+	Send(ctx context.Context, outs ...bus.Out) error
+}
+
+// Config of a Scheduler. A zero field means its default.
+type Config struct {
+	Owner string // names the process in leases
+	// Backlog is how many messages wait downstream of retrieval; above
+	// MaxBacklog nothing is claimed, so that work waits in Postgres, where
+	// its order can still change. nil: not looked at.
+	Backlog    func(ctx context.Context) (int, error)
+	MaxBacklog int           // default 2000
+	Poll       time.Duration // longest time between two looks; default 1s, jittered by a quarter
+	Batch      int           // tasks of one flow per claim; default 500
+	// InFlight overrides how many tasks of a flow run at once, by flow.
+	InFlight map[string]int
+}
+
+// A Scheduler claims tasks and starts their chains. Any number may run.
+type Scheduler struct {
+	lg    *slog.Logger
+	queue *Queue
+	send  Sender
+	flows []flow.Flow
+	cfg   Config
+	wake  chan struct{}
+}
+
+// NewScheduler returns a Scheduler of flows. It does no I/O.
+func NewScheduler(lg *slog.Logger, q *Queue, send Sender, flows []flow.Flow, cfg Config) *Scheduler {
+	if cfg.MaxBacklog <= 0 {
+		cfg.MaxBacklog = 2000
+	}
+	if cfg.Poll <= 0 {
+		cfg.Poll = time.Second
+	}
+	if cfg.Batch <= 0 {
+		cfg.Batch = 500
+	}
+	return &Scheduler{lg: lg, queue: q, send: send, flows: flows, cfg: cfg, wake: make(chan struct{}, 1)}
+}
+
+// Wake makes the scheduler look for work now: a task was inserted, or one
+// has ended and left its place free.
+func (s *Scheduler) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run claims until ctx ends.
+func (s *Scheduler) Run(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.listen(ctx)
+	}()
+	defer func() { <-done }()
+
+	var names []string
+	for _, f := range s.flows {
+		names = append(names, f.Name)
+	}
+	nextExpire := time.Now()
+	nextAnnounce := time.Now().Add(s.cfg.Poll)
+	for ctx.Err() == nil {
+		if now := time.Now(); now.After(nextExpire) {
+			nextExpire = now.Add(min(max(s.queue.lease/10, time.Second), time.Minute))
+			s.expire(ctx, names)
+		}
+		more, err := s.claim(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.lg.Warn("claim failed, trying again", "err", err)
+		}
+		if now := time.Now(); now.After(nextAnnounce) {
+			nextAnnounce = now.Add(s.cfg.Poll)
+			s.announce(ctx)
+		}
+		if more {
+			continue
+		}
+		timer := time.NewTimer(s.cfg.Poll*3/4 + rand.N(s.cfg.Poll/2))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-s.wake:
+			// What wakes us comes in flocks; one claim takes many.
+			select {
+			case <-ctx.Done():
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// claim takes what may run now. more: a flow gave as much as was asked for.
+func (s *Scheduler) claim(ctx context.Context) (more bool, err error) {
+	if s.cfg.Backlog != nil {
+		n, err := s.cfg.Backlog(ctx)
+		if err != nil {
+			return false, fmt.Errorf("read backlog: %w", err)
+		}
+		if n > s.cfg.MaxBacklog {
+			return false, nil
+		}
+	}
+	wants := make([]Want, len(s.flows))
+	for i, f := range s.flows {
+		// Twice as many tasks as retrieval may have in flight: while the
+		// answer of one is parsed and stored, another is being fetched.
+		n := 2 * f.InFlight()
+		if o := s.cfg.InFlight[f.Name]; o > 0 {
+			n = o
+		}
+		wants[i] = Want{Flow: f.Name, InFlight: n, Max: s.cfg.Batch}
+	}
+	n, err := s.queue.Claim(ctx, s.cfg.Owner, wants, s.start)
+	return n >= s.cfg.Batch, err
+}
+
+// start publishes the first ask of each task and its PROCESSING event. A
+// task whose parameters are wrong is ended instead.
+func (s *Scheduler) start(ctx context.Context, tasks []Task) error {
+	var outs []bus.Out
+	var asks []bus.Out
+	for _, t := range tasks {
+		if t.Announce {
+			outs = append(outs, pendingEvent(t))
+		}
+		outs = append(outs, taskEvent(t, social.Processing, t.PickedAt, &t.PickedAt))
+		ask, err := s.first(t)
+		if err != nil {
+			s.lg.Info("task refused", "flow", t.Flow, "task", t.ID, "err", err)
+			o, err := refuse(t, err)
+			if err != nil {
+				return err
+			}
+			outs = append(outs, o)
+			continue
+		}
+		o, err := AskOut(ask)
+		if err != nil {
+			return err
+		}
+		asks = append(asks, o)
+	}
+	return s.send.Send(ctx, append(outs, asks...)...)
+}
+
+func (s *Scheduler) first(t Task) (social.Ask, error) {
+	for _, f := range s.flows {
+		if f.Name == t.Flow {
+			p, err := f.Decode(t.Params)
+			if err != nil {
+				return social.Ask{}, err
+			}
+			ref := t.TaskRef
+			if ref.Platform == "" {
+				ref.Platform = f.Platform
+			}
+			return f.First(ref, p)
+		}
+	}
+	return social.Ask{}, errors.New("Missing Flow - " + t.Flow)
+}
+
+// refuse is the commit that ends a task which cannot be started.
+func refuse(t Task, cause error) (bus.Out, error) {
+	c := event.Commit{
+		Task: t.TaskRef, Parts: 1,
+		Final: &social.Final{Status: social.Failed, Data: cause.Error()},
+		Raw:   social.Raw{ID: social.ID("refused", t.ID, t.Fence), At: t.PickedAt},
+	}
+	data, err := c.Marshal()
+	if err != nil {
+		return bus.Out{}, err
+	}
+	return bus.Out{
+		Subject: event.Subject(event.Shard("task:"+strconv.FormatInt(t.ID, 10)), t.Platform, event.KindCommit),
+		ID:      c.MsgID(), Data: data,
+	}, nil
+}
+
+// AskOut is the message of an ask to be asked at once.
+func AskOut(a social.Ask) (bus.Out, error) {
+	data, err := json.Marshal(a)
+	if err != nil {
+		return bus.Out{}, fmt.Errorf("encode ask: %w", err)
+	}
+	return bus.Out{Subject: TaskSubject(a.Task.Platform, a.Task.Flow), ID: a.ID(), Data: data}, nil
+}
+
+// TaskSubject is where the asks of a flow wait.
+func TaskSubject(p social.Platform, flow string) string {
+	return "beat.task." + p.Lower() + "." + flow
+}
+
+func pendingEvent(t Task) bus.Out {
+	at := time.Now().UTC()
+	if t.CreatedAt != nil {
+		at = *t.CreatedAt
+	}
+	return taskEvent(t, social.Pending, at, nil)
+}
+
+func taskEvent(t Task, status string, at time.Time, picked *time.Time) bus.Out {
+	e := event.Task{
+		EventID: event.TaskEventID(t.ID, t.Fence, status), ID: t.ID, Fence: t.Fence, Flow: t.Flow, Platform: t.Platform,
+		Params: t.Params, Status: status, Priority: t.Priority, At: at, PickedAt: picked, ExpiresAt: t.ExpiresAt,
+		RetryCount: t.RetryCount,
+	}
+	if status == social.Pending {
+		e.Reason = t.Reason
+	}
+	return TaskEventOut(e)
+}
+
+// EndedEvent is the event of a run that has ended.
+func EndedEvent(f Finished) bus.Out {
+	return TaskEventOut(event.Task{
+		EventID: event.TaskEventID(f.ID, f.Fence, f.Status), ID: f.ID, Fence: f.Fence, Flow: f.Flow, Platform: f.Platform,
+		Params: f.Params, Status: f.Status, Priority: f.Priority, At: f.ScrapedAt, PickedAt: f.PickedAt,
+		ExpiresAt: f.ExpiresAt, RetryCount: f.RetryCount,
+	})
+}
+
+// TaskEventOut is the message of a task event.
+func TaskEventOut(e event.Task) bus.Out {
+	data, err := json.Marshal(e)
+	if err != nil { // params is the only part that can be wrong, and jsonb gave it
+		data = []byte("null")
+	}
+	return bus.Out{Subject: e.Subject(), ID: e.EventID, Data: data}
+}
+
+func (s *Scheduler) announce(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := s.queue.Announce(ctx, s.cfg.Batch, func(ctx context.Context, tasks []Task) error {
+			outs := make([]bus.Out, len(tasks))
+			for i, t := range tasks {
+				outs[i] = pendingEvent(t)
+			}
+			return s.send.Send(ctx, outs...)
+		})
+		if err != nil {
+			if ctx.Err() == nil {
+				s.lg.Warn("announce failed, trying again", "err", err)
+			}
+			return
+		}
+		if n < s.cfg.Batch {
+			return
+		}
+	}
+}
+
+func (s *Scheduler) expire(ctx context.Context, flows []string) {
+	for ctx.Err() == nil {
+		ids, err := s.queue.Expire(ctx, flows, s.cfg.Batch)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.lg.Warn("expire failed, trying again", "err", err)
+			}
+			return
+		}
+		if len(ids) > 0 {
+			s.lg.Warn("leases ran out, tasks wait again", "tasks", len(ids), "first", ids[0])
+		}
+		if len(ids) < s.cfg.Batch {
+			return
+		}
+	}
+}
+
+// listen wakes the scheduler when a task is inserted. Losing the connection
+// costs speed, not tasks: the poll goes on.
+func (s *Scheduler) listen(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := s.listenOnce(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.lg.Warn("listening for tasks failed, polling meanwhile", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second + rand.N(time.Second)):
+		}
+	}
+}
+
+func (s *Scheduler) listenOnce(ctx context.Context) error {
+	// A connection of its own, closed at the end: LISTEN holds it for good.
+	conn, err := pgx.ConnectConfig(ctx, s.queue.db.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, "LISTEN beat_task"); err != nil {
+		return err
+	}
+	s.Wake()
+	for {
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return err
+		}
+		s.Wake()
+	}
+}
