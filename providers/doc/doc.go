@@ -213,17 +213,20 @@ func (n Node) Need(path string) (Node, *providers.Error) {
 // NeedText walks a hard path to an identifier: text that is not empty, or a
 // number. Anything else is an error that names the path.
 func (n Node) NeedText(path string) (string, *providers.Error) {
-	v, err := n.Need(path)
-	if err != nil {
-		return "", err
-	}
-	if v.r.Type != gjson.String && v.r.Type != gjson.Number {
-		return "", providers.Malformed("%s is %s, want text", path, v.Type())
-	}
-	if s := v.Text(); s != "" {
+	return n.At(path).needText(path)
+}
+
+func (n Node) needText(path string) (string, *providers.Error) {
+	switch s := n.Text(); {
+	case n.Null():
+		return "", providers.Malformed("%s is missing", path)
+	case !n.IsText() && !n.IsNumber():
+		return "", providers.Malformed("%s is %s, want text", path, n.Type())
+	case s == "":
+		return "", providers.Malformed("%s is empty", path)
+	default:
 		return s, nil
 	}
-	return "", providers.Malformed("%s is empty", path)
 }
 
 // NeedList walks a hard path to an array.

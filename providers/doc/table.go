@@ -17,16 +17,18 @@ type Row struct {
 	Path string
 	Conv Conv // nil is Raw
 	Hard bool // null at Path fails the record
-	// Or is read where Path gives null; "" for none. It is how a table says
-	// that two forms of an answer keep the value in two places.
-	Or string
+	// Or are read in turn where Path gives null. It is how a table says that
+	// the forms of an answer keep the value in different places.
+	Or []string
 }
 
-// A Table reads one object into dimensions or metrics, in the order of its
-// rows.
+// A Table reads one object into metrics and dimensions, each in the order of
+// its rows.
 type Table struct {
-	rows []Row
-	root *branch
+	rows    []Row // metrics, then dimensions, then picks
+	metrics int   // how many of rows are metrics
+	picks   int   // where picks begin
+	root    *branch
 }
 
 // A branch is the rows whose paths go through one place: those that end
@@ -37,10 +39,15 @@ type branch struct {
 }
 
 // NewTable prepares rows. A row with an empty path takes its value from the
-// object itself.
-func NewTable(rows ...Row) *Table {
-	t := &Table{rows: rows, root: &branch{}}
-	for i, r := range rows {
+// object itself. Picks are soft paths to values that are wanted besides, such
+// as the key of the log.
+func NewTable(metrics, dimensions []Row, picks ...string) *Table {
+	t := &Table{metrics: len(metrics), picks: len(metrics) + len(dimensions), root: &branch{}}
+	t.rows = append(append(t.rows, metrics...), dimensions...)
+	for _, p := range picks {
+		t.rows = append(t.rows, Row{Path: p})
+	}
+	for i, r := range t.rows {
 		b := t.root
 		for path := r.Path; path != ""; {
 			seg, rest, _ := strings.Cut(path, ".")
@@ -57,29 +64,54 @@ func NewTable(rows ...Row) *Table {
 	return t
 }
 
+// Values is what a Table read of one object.
+type Values struct {
+	Metrics, Dimensions social.KVs
+	table               *Table
+	picked              []Node
+}
+
+// Pick is the value at a picked path, null when there is none. It panics for
+// a path that the table does not pick.
+func (v Values) Pick(path string) Node {
+	for i, r := range v.table.rows[v.table.picks:] {
+		if r.Path == path {
+			return v.picked[i]
+		}
+	}
+	panic("doc: the table does not pick " + path)
+}
+
+// PickText is the identifier at a picked path, see Node.NeedText.
+func (v Values) PickText(path string) (string, *providers.Error) {
+	return v.Pick(path).needText(path)
+}
+
 // Read makes one pass over n, into those members and elements that some row
 // leads to. Its error names the path.
-func (t *Table) Read(n Node) (social.KVs, *providers.Error) {
-	r := reader{table: t, from: n, out: make(social.KVs, len(t.rows))}
-	for i, row := range t.rows {
-		r.out[i].Key = row.Key
+func (t *Table) Read(n Node) (Values, *providers.Error) {
+	out := make(social.KVs, t.picks)
+	for i := range out {
+		out[i].Key = t.rows[i].Key
 	}
+	r := reader{table: t, from: n, out: out, picked: make([]Node, len(t.rows)-t.picks)}
 	r.walk(n, t.root)
-	for i := range r.out {
-		if r.failed == nil && r.out[i].Value == nil {
+	for i := range out {
+		if r.failed == nil && out[i].Value == nil {
 			r.set(i, Node{})
 		}
 	}
 	if r.failed != nil {
-		return nil, r.failed
+		return Values{}, r.failed
 	}
-	return r.out, nil
+	return Values{out[:t.metrics:t.metrics], out[t.metrics:], t, r.picked}, nil
 }
 
 type reader struct {
 	table  *Table
 	from   Node
 	out    social.KVs
+	picked []Node
 	failed *providers.Error
 }
 
@@ -87,14 +119,11 @@ func (r *reader) walk(n Node, b *branch) {
 	for _, i := range b.rows {
 		r.set(i, n)
 	}
-	if len(b.next) == 0 || r.failed != nil {
-		return
-	}
-	index := -1
 	isList := n.r.IsArray()
-	if !isList && !n.r.IsObject() {
+	if len(b.next) == 0 || r.failed != nil || !isList && !n.r.IsObject() {
 		return
 	}
+	index, left := -1, len(b.next)
 	n.r.ForEach(func(k, v gjson.Result) bool {
 		seg := k.Str
 		if isList {
@@ -102,16 +131,23 @@ func (r *reader) walk(n Node, b *branch) {
 			seg = strconv.Itoa(index)
 		}
 		if next := b.next[seg]; next != nil {
+			left--
 			r.walk(Node{v}, next)
 		}
-		return r.failed == nil
+		return r.failed == nil && (left > 0 || !isList)
 	})
 }
 
 func (r *reader) set(i int, v Node) {
+	if i >= r.table.picks {
+		r.picked[i-r.table.picks] = v
+		return
+	}
 	row := r.table.rows[i]
-	if v.Null() && row.Or != "" {
-		v = r.from.At(row.Or)
+	for _, path := range row.Or {
+		if v.Null() {
+			v = r.from.At(path)
+		}
 	}
 	if v.Null() && row.Hard {
 		r.failed = providers.Malformed("%s is missing", row.Path)

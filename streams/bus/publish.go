@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -168,9 +169,13 @@ func (p *Publisher) stream(ctx context.Context, subject string) (string, error) 
 // pieces that fit a commit.
 func (p *Publisher) put(ctx context.Context, stream string, msgs []*nats.Msg) error {
 	most := p.nc.MaxPayload()
+	w := p.writer(stream)
 	for len(msgs) > 0 {
-		n, size := 0, 0
-		for n < len(msgs) && n < p.cfg.MaxBatch {
+		n, size, limit := 0, 0, p.cfg.MaxBatch
+		if !w.measured.Load() {
+			limit = min(limit, probeSize)
+		}
+		for n < len(msgs) && n < limit {
 			s := msgs[n].Size()
 			// The batch's headers add to the size, some 100 bytes.
 			if most > 0 && int64(s)+256 > most {
@@ -186,7 +191,7 @@ func (p *Publisher) put(ctx context.Context, stream string, msgs []*nats.Msg) er
 			return err
 		}
 		g := &group{msgs: msgs[:n], size: size, done: make(chan error, 1)}
-		if err := p.enqueue(stream, g); err != nil {
+		if err := p.enqueue(w, g); err != nil {
 			return err
 		}
 		select {
@@ -202,12 +207,9 @@ func (p *Publisher) put(ctx context.Context, stream string, msgs []*nats.Msg) er
 	return nil
 }
 
-func (p *Publisher) enqueue(stream string, g *group) error {
+func (p *Publisher) writer(stream string) *writer {
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return fmt.Errorf("bus: publisher: %w", ErrClosed)
-	}
+	defer p.mu.Unlock()
 	w := p.writers[stream]
 	if w == nil {
 		w = &writer{
@@ -219,17 +221,21 @@ func (p *Publisher) enqueue(stream string, g *group) error {
 		}
 		p.writers[stream] = w
 	}
-	w.mu.Lock()
-	w.queue = append(w.queue, g)
-	start := !w.running
-	w.running = true
-	w.mu.Unlock()
-	if start {
-		p.busy.Add(1)
+	return w
+}
+
+func (p *Publisher) enqueue(w *writer, g *group) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return fmt.Errorf("bus: publisher: %w", ErrClosed)
 	}
-	p.mu.Unlock()
-	if start {
-		go w.run()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(w.queue, g)
+	if !w.running {
+		w.running = true
+		p.busy.Go(w.run)
 	}
 	return nil
 }
@@ -252,13 +258,14 @@ type writer struct {
 	queue   []*group
 	running bool
 
+	measured atomic.Bool // cost knows what a single message costs
+
 	// Only the running goroutine.
 	cost    costs
 	scratch []*nats.Msg
 }
 
 func (w *writer) run() {
-	defer w.p.busy.Done()
 	var take []*group
 	for {
 		take = take[:0]
@@ -347,6 +354,7 @@ func (w *writer) commit(groups []*group, n int) {
 	// Duplicates are answered without a write, so a fallback teaches nothing.
 	if took := time.Since(start); !fallback && (stored == n || took >= w.p.cfg.Timeout) {
 		w.cost.tookSingle(n, took)
+		w.measured.Store(w.cost.each > 0)
 	}
 	w.published.Add(float64(stored))
 }
@@ -463,7 +471,7 @@ func (c *costs) atomic(n int) bool {
 	}
 	c.commits++
 	if c.each == 0 {
-		return n > 4*probeSize // one big hand-over; singles could take seconds
+		return n > probeSize // handed over before anything was measured
 	}
 	fixed := c.fixed
 	if fixed == 0 {

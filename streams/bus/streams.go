@@ -51,10 +51,14 @@ type row struct {
 
 var table = []row{
 	{
+		// Not "refuse": a stream with message schedules cannot discard new
+		// (nats-server 2.15.2, error 10052), and with discard old any limit of
+		// its own would drop the oldest task. So it has none. What bounds it is
+		// that tasks are claimed only while their flow's backlog is short, and
+		// at last the server's storage limit, which refuses (ErrFull).
 		name:      Tasks,
 		subjects:  []string{"beat.task.>", laterPrefix + ">"},
 		retention: jetstream.WorkQueuePolicy,
-		refuse:    true,
 		schedules: true,
 	},
 	{
@@ -100,7 +104,7 @@ func streamOf(subject string) string {
 // its default.
 type Options struct {
 	Replicas     int              // default 1
-	MaxBytes     map[string]int64 // by stream name; default unlimited
+	MaxBytes     map[string]int64 // by stream name, not for TASKS; default unlimited
 	RetainRaw    time.Duration    // how far back a replay reaches; default 7 days
 	RetainEvents time.Duration    // how far back a projection can be rebuilt; default 30 days
 }
@@ -134,6 +138,7 @@ func Streams(o Options) []jetstream.StreamConfig {
 			Duplicates:         dedupeWindow,
 			AllowAtomicPublish: true,
 			AllowMsgSchedules:  r.schedules,
+			AllowRollup:        r.schedules, // a schedule replaces its predecessor
 			AllowDirect:        true, // the console reads single messages
 		}
 		if r.refuse {
@@ -230,6 +235,9 @@ func (d Drift) String() string {
 // interest acknowledges and forgets what nobody is registered for.
 func Ensure(ctx context.Context, js jetstream.JetStream, o Options, consumers []Consumer) ([]Drift, error) {
 	o = o.withDefaults()
+	if o.MaxBytes[Tasks] > 0 {
+		return nil, fmt.Errorf("bus: stream %s: a limit in bytes would drop its oldest tasks", Tasks)
+	}
 	var drift []Drift
 	for _, want := range Streams(o) {
 		d, err := ensureStream(ctx, js, want)

@@ -230,7 +230,8 @@ func profileOfID(ask social.Ask, root doc.Node) *providers.Error {
 	if err != nil {
 		return err
 	}
-	got, name, err := idOf(user)
+	_, name := formOf(user)
+	got, err := user.NeedText(name)
 	if err != nil {
 		return doc.In(path, err)
 	}

@@ -17,159 +17,141 @@ import (
 const parserVersion = 1
 
 // 9.2. Root: user.
-var (
-	profileMetrics = doc.NewTable(
-		doc.Row{Key: "media_count", Path: "media_count", Conv: doc.Count},
-		doc.Row{Key: "followers", Path: "follower_count", Conv: doc.Count},
-		doc.Row{Key: "following", Path: "following_count", Conv: doc.Count},
-	)
-	profileDimensions = doc.NewTable(
-		doc.Row{Key: "profile_id", Path: "pk", Conv: doc.Str, Hard: true},
-		doc.Row{Key: "handle", Path: "username", Hard: true},
-		doc.Row{Key: "profile_pic_url", Path: "hd_profile_pic_url_info.url"},
-		doc.Row{Key: "bio", Path: "biography"},
-		doc.Row{Key: "full_name", Path: "full_name"},
-		doc.Row{Key: "profile_type", Path: "account_type", Conv: profileType},
-		doc.Row{Key: "fbid", Path: "interop_messaging_user_fbid", Conv: doc.Str},
-		doc.Row{Key: "category_id", Path: "category_id", Conv: doc.Str},
-		doc.Row{Key: "category", Path: "category"},
-		doc.Row{Key: "external_url", Path: "external_url"},
-		doc.Row{Key: "city", Path: "city_name"},
-		doc.Row{Key: "location_lat", Path: "latitude"},
-		doc.Row{Key: "location_long", Path: "longitude"},
-		doc.Row{Key: "public_email", Path: "public_email"},
-		doc.Row{Key: "contact_phone", Path: "contact_phone_number"},
-		doc.Row{Key: "is_private", Path: "is_private", Conv: doc.Bool},
-		doc.Row{Key: "is_verified", Path: "is_verified", Conv: doc.Bool},
-	)
-)
+var profileTable = doc.NewTable([]doc.Row{
+	{Key: "media_count", Path: "media_count", Conv: doc.Count},
+	{Key: "followers", Path: "follower_count", Conv: doc.Count},
+	{Key: "following", Path: "following_count", Conv: doc.Count},
+}, []doc.Row{
+	{Key: "profile_id", Path: "pk", Conv: doc.Str, Hard: true},
+	{Key: "handle", Path: "username", Hard: true},
+	{Key: "profile_pic_url", Path: "hd_profile_pic_url_info.url"},
+	{Key: "bio", Path: "biography"},
+	{Key: "full_name", Path: "full_name"},
+	{Key: "profile_type", Path: "account_type", Conv: profileType},
+	{Key: "fbid", Path: "interop_messaging_user_fbid", Conv: doc.Str},
+	{Key: "category_id", Path: "category_id", Conv: doc.Str},
+	{Key: "category", Path: "category"},
+	{Key: "external_url", Path: "external_url"},
+	{Key: "city", Path: "city_name"},
+	{Key: "location_lat", Path: "latitude"},
+	{Key: "location_long", Path: "longitude"},
+	{Key: "public_email", Path: "public_email"},
+	{Key: "contact_phone", Path: "contact_phone_number"},
+	{Key: "is_private", Path: "is_private", Conv: doc.Bool},
+	{Key: "is_verified", Path: "is_verified", Conv: doc.Bool},
+}, "pk", "username")
 
 // Not in the contract: the same keys for the user of Instagram's web
 // interface, which has counts in edges and no account type, city or place.
 // Root: data.user or graphql.user.
-var (
-	webProfileMetrics = doc.NewTable(
-		doc.Row{Key: "media_count", Path: "edge_owner_to_timeline_media.count", Conv: doc.Count},
-		doc.Row{Key: "followers", Path: "edge_followed_by.count", Conv: doc.Count},
-		doc.Row{Key: "following", Path: "edge_follow.count", Conv: doc.Count},
-	)
-	webProfileDimensions = doc.NewTable(
-		doc.Row{Key: "profile_id", Path: "id", Conv: doc.Str, Hard: true},
-		doc.Row{Key: "handle", Path: "username", Hard: true},
-		doc.Row{Key: "profile_pic_url", Path: "profile_pic_url_hd", Or: "profile_pic_url"},
-		doc.Row{Key: "bio", Path: "biography"},
-		doc.Row{Key: "full_name", Path: "full_name"},
-		doc.Row{Key: "profile_type", Path: "account_type", Conv: profileType},
-		doc.Row{Key: "fbid", Path: "fbid", Conv: doc.Str},
-		doc.Row{Key: "category_id", Path: "category_id", Conv: doc.Str},
-		doc.Row{Key: "category", Path: "category_name"},
-		doc.Row{Key: "external_url", Path: "external_url"},
-		doc.Row{Key: "city", Path: "city_name"},
-		doc.Row{Key: "location_lat", Path: "latitude"},
-		doc.Row{Key: "location_long", Path: "longitude"},
-		doc.Row{Key: "public_email", Path: "business_email"},
-		doc.Row{Key: "contact_phone", Path: "business_phone_number"},
-		doc.Row{Key: "is_private", Path: "is_private", Conv: doc.Bool},
-		doc.Row{Key: "is_verified", Path: "is_verified", Conv: doc.Bool},
-	)
-)
+var webProfileTable = doc.NewTable([]doc.Row{
+	{Key: "media_count", Path: "edge_owner_to_timeline_media.count", Conv: doc.Count},
+	{Key: "followers", Path: "edge_followed_by.count", Conv: doc.Count},
+	{Key: "following", Path: "edge_follow.count", Conv: doc.Count},
+}, []doc.Row{
+	{Key: "profile_id", Path: "id", Conv: doc.Str, Hard: true},
+	{Key: "handle", Path: "username", Hard: true},
+	{Key: "profile_pic_url", Path: "profile_pic_url_hd", Or: []string{"profile_pic_url"}},
+	{Key: "bio", Path: "biography"},
+	{Key: "full_name", Path: "full_name"},
+	{Key: "profile_type", Path: "account_type", Conv: profileType},
+	{Key: "fbid", Path: "fbid", Conv: doc.Str},
+	{Key: "category_id", Path: "category_id", Conv: doc.Str},
+	{Key: "category", Path: "category_name"},
+	{Key: "external_url", Path: "external_url"},
+	{Key: "city", Path: "city_name"},
+	{Key: "location_lat", Path: "latitude"},
+	{Key: "location_long", Path: "longitude"},
+	{Key: "public_email", Path: "business_email"},
+	{Key: "contact_phone", Path: "business_phone_number"},
+	{Key: "is_private", Path: "is_private", Conv: doc.Bool},
+	{Key: "is_verified", Path: "is_verified", Conv: doc.Bool},
+}, "id", "username")
 
 // 9.4. Root: node of each element of edges.
 const timeline = "data.user.edge_owner_to_timeline_media"
 
-var (
-	timelineMetrics = doc.NewTable(
-		doc.Row{Key: "comments", Path: "edge_media_to_comment.count", Conv: doc.Count},
-		doc.Row{Key: "likes", Path: "edge_media_preview_like.count", Conv: doc.Count}, // -1 when hidden
-		doc.Row{Key: "view_count", Path: "video_view_count", Conv: doc.Count},
-	)
-	timelineDimensions = doc.NewTable(
-		doc.Row{Key: "profile_id", Path: "owner.id", Conv: doc.Str},
-		doc.Row{Key: "handle", Path: "owner.username"},
-		doc.Row{Key: "post_type", Path: "__typename", Conv: webType},
-		doc.Row{Key: "display_url", Path: "display_url"},
-		doc.Row{Key: "thumbnail_src", Path: "thumbnail_src"},
-		doc.Row{Key: "taken_at_timestamp", Path: "taken_at_timestamp"},
-		doc.Row{Key: "user_tags", Path: "edge_media_to_tagged_user.edges", Conv: webTags},
-		doc.Row{Key: "user_sponsors", Path: "edge_media_to_sponsor_user.edges", Conv: webSponsors},
-		doc.Row{Key: "is_sponsor", Path: "edge_media_to_sponsor_user.edges", Conv: notEmpty},
-		doc.Row{Key: "caption", Path: "edge_media_to_caption.edges.0.node.text"},
-	)
-)
+var timelineTable = doc.NewTable([]doc.Row{
+	{Key: "comments", Path: "edge_media_to_comment.count", Conv: doc.Count},
+	{Key: "likes", Path: "edge_media_preview_like.count", Conv: doc.Count}, // -1 when hidden
+	{Key: "view_count", Path: "video_view_count", Conv: doc.Count},
+}, []doc.Row{
+	{Key: "profile_id", Path: "owner.id", Conv: doc.Str},
+	{Key: "handle", Path: "owner.username"},
+	{Key: "post_type", Path: "__typename", Conv: webType},
+	{Key: "display_url", Path: "display_url"},
+	{Key: "thumbnail_src", Path: "thumbnail_src"},
+	{Key: "taken_at_timestamp", Path: "taken_at_timestamp"},
+	{Key: "user_tags", Path: "edge_media_to_tagged_user.edges", Conv: webTags},
+	{Key: "user_sponsors", Path: "edge_media_to_sponsor_user.edges", Conv: webSponsors},
+	{Key: "is_sponsor", Path: "edge_media_to_sponsor_user.edges", Conv: notEmpty},
+	{Key: "caption", Path: "edge_media_to_caption.edges.0.node.text"},
+}, "shortcode", "owner.id")
 
 // 9.5. Root: the answer, or where findPost finds the same object.
-var (
-	postMetrics = doc.NewTable(
-		// The second path is not in the contract: threaded answers count there.
-		doc.Row{Key: "comments", Path: "edge_media_to_comment.count", Or: "edge_media_to_parent_comment.count", Conv: doc.Count},
-		doc.Row{Key: "likes", Path: "edge_media_preview_like.count", Conv: doc.Count},
-		doc.Row{Key: "play_count", Path: "video_play_count", Conv: doc.Count},
-		doc.Row{Key: "view_count", Path: "video_view_count", Conv: doc.Count},
-		doc.Row{Key: "video_duration", Path: "video_duration", Conv: doc.Count}, // seconds, may have a fraction
-	)
-	postDimensions = doc.NewTable(
-		doc.Row{Key: "profile_id", Path: "owner.id", Conv: doc.Str},
-		doc.Row{Key: "handle", Path: "owner.username"},
-		doc.Row{Key: "display_url", Path: "video_url", Or: "display_url"}, // images and carousels have no video (Q-AB-7)
-		doc.Row{Key: "thumbnail_src", Path: "display_resources.0.src"},    // the smallest rendition, as it always was
-		doc.Row{Key: "post_type", Path: "__typename", Conv: webType},      //
-		doc.Row{Key: "taken_at_timestamp", Path: "taken_at_timestamp"},    // Unix seconds
-		doc.Row{Key: "user_tags", Path: "edge_media_to_tagged_user.edges", Conv: webTags},
-		doc.Row{Key: "user_sponsors", Path: "edge_media_to_sponsor_user.edges", Conv: webSponsors},
-		doc.Row{Key: "is_sponsor", Path: "edge_media_to_sponsor_user.edges", Conv: notEmpty},
-		doc.Row{Key: "caption", Path: "edge_media_to_caption.edges.0.node.text"},
-		doc.Row{Key: "location", Path: "location"},
-	)
-)
+var postTable = doc.NewTable([]doc.Row{
+	// The second path is not in the contract: threaded answers count there.
+	{Key: "comments", Path: "edge_media_to_comment.count", Or: []string{"edge_media_to_parent_comment.count"}, Conv: doc.Count},
+	{Key: "likes", Path: "edge_media_preview_like.count", Conv: doc.Count},
+	{Key: "play_count", Path: "video_play_count", Conv: doc.Count},
+	{Key: "view_count", Path: "video_view_count", Conv: doc.Count},
+	{Key: "video_duration", Path: "video_duration", Conv: doc.Count}, // seconds, may have a fraction
+}, []doc.Row{
+	{Key: "profile_id", Path: "owner.id", Conv: doc.Str},
+	{Key: "handle", Path: "owner.username"},
+	{Key: "display_url", Path: "video_url", Or: []string{"display_url"}}, // images and carousels have no video (Q-AB-7)
+	{Key: "thumbnail_src", Path: "display_resources.0.src"},              // the smallest rendition, as it always was
+	{Key: "post_type", Path: "__typename", Conv: webType},
+	{Key: "taken_at_timestamp", Path: "taken_at_timestamp"}, // Unix seconds
+	{Key: "user_tags", Path: "edge_media_to_tagged_user.edges", Conv: webTags},
+	{Key: "user_sponsors", Path: "edge_media_to_sponsor_user.edges", Conv: webSponsors},
+	{Key: "is_sponsor", Path: "edge_media_to_sponsor_user.edges", Conv: notEmpty},
+	{Key: "caption", Path: "edge_media_to_caption.edges.0.node.text"},
+	{Key: "location", Path: "location"},
+}, "shortcode", "owner.id")
 
 // Not in the contract: the keys of 9.5 for a post in the form of Instagram's
 // app, with the paths of 9.6. Images have no video and carousels keep theirs
 // in their first slide.
-var (
-	appPostMetrics = doc.NewTable(
-		doc.Row{Key: "comments", Path: "comment_count", Conv: doc.Count},
-		doc.Row{Key: "likes", Path: "like_count", Conv: doc.Count},
-		doc.Row{Key: "play_count", Path: "play_count", Conv: doc.Count},
-		doc.Row{Key: "view_count", Path: "view_count", Conv: doc.Count},
-		doc.Row{Key: "video_duration", Path: "video_duration", Conv: doc.Count},
-	)
-	appPostDimensions = doc.NewTable(
-		doc.Row{Key: "profile_id", Path: "user.pk", Conv: doc.Str},
-		doc.Row{Key: "handle", Path: "user.username"},
-		doc.Row{Key: "display_url", Path: "video_versions.0.url", Or: "image_versions2.candidates.0.url"},
-		doc.Row{Key: "thumbnail_src", Path: "image_versions2.candidates.0.url", Or: "carousel_media.0.image_versions2.candidates.0.url"},
-		doc.Row{Key: "post_type", Path: "media_type", Conv: webType},
-		doc.Row{Key: "taken_at_timestamp", Path: "taken_at"},
-		doc.Row{Key: "user_tags", Path: "usertags", Conv: appTags},
-		doc.Row{Key: "user_sponsors", Path: "sponsor_tags", Conv: appSponsors},
-		doc.Row{Key: "is_sponsor", Path: "sponsor_tags", Conv: notEmpty},
-		doc.Row{Key: "caption", Path: "caption.text"},
-		doc.Row{Key: "location", Path: "location"},
-	)
-)
+var appPostTable = doc.NewTable([]doc.Row{
+	{Key: "comments", Path: "comment_count", Conv: doc.Count},
+	{Key: "likes", Path: "like_count", Conv: doc.Count},
+	{Key: "play_count", Path: "play_count", Conv: doc.Count},
+	{Key: "view_count", Path: "view_count", Conv: doc.Count},
+	{Key: "video_duration", Path: "video_duration", Conv: doc.Count},
+}, []doc.Row{
+	{Key: "profile_id", Path: "user.pk", Conv: doc.Str},
+	{Key: "handle", Path: "user.username"},
+	{Key: "display_url", Path: "video_versions.0.url", Or: []string{"image_versions2.candidates.0.url", "carousel_media.0.image_versions2.candidates.0.url"}},
+	{Key: "thumbnail_src", Path: "image_versions2.candidates.0.url", Or: []string{"carousel_media.0.image_versions2.candidates.0.url"}},
+	{Key: "post_type", Path: "media_type", Conv: webType},
+	{Key: "taken_at_timestamp", Path: "taken_at"},
+	{Key: "user_tags", Path: "usertags", Conv: appTags},
+	{Key: "user_sponsors", Path: "sponsor_tags", Conv: appSponsors},
+	{Key: "is_sponsor", Path: "sponsor_tags", Conv: notEmpty},
+	{Key: "caption", Path: "caption.text"},
+	{Key: "location", Path: "location"},
+}, "code", "user.pk")
 
 // 9.6. Root: each element of items.
-var (
-	reelMetrics = doc.NewTable(
-		doc.Row{Key: "comments", Path: "media.comment_count", Conv: doc.Count},
-		doc.Row{Key: "likes", Path: "media.like_count", Conv: doc.Count},
-		doc.Row{Key: "view_count", Path: "media.view_count", Conv: doc.Count},
-		doc.Row{Key: "play_count", Path: "media.play_count", Conv: doc.Count},
-	)
-	reelDimensions = doc.NewTable(
-		doc.Row{Key: "profile_id", Path: "media.user.pk", Conv: doc.Str},
-		doc.Row{Key: "handle", Path: "media.user.username"},
-		doc.Row{Key: "display_url", Path: "media.video_versions.0.url"},
-		doc.Row{Key: "thumbnail_src", Path: "media.image_versions2.candidates.0.url"},
-		doc.Row{Key: "post_type", Path: "media.media_type", Conv: webType},
-		doc.Row{Key: "taken_at_timestamp", Path: "media.taken_at"},
-		doc.Row{Key: "caption", Path: "media.caption.text"},
-		// Under media and not beside it, where they never were (Q-AB-1).
-		doc.Row{Key: "user_tags", Path: "media.usertags", Or: "usertags", Conv: appTags},
-		doc.Row{Key: "user_sponsors", Path: "media.sponsor_tags", Or: "sponsor_tags", Conv: appSponsors},
-		doc.Row{Key: "is_sponsor", Path: "media.sponsor_tags", Or: "sponsor_tags", Conv: notEmpty},
-	)
-)
+var reelTable = doc.NewTable([]doc.Row{
+	{Key: "comments", Path: "media.comment_count", Conv: doc.Count},
+	{Key: "likes", Path: "media.like_count", Conv: doc.Count},
+	{Key: "view_count", Path: "media.view_count", Conv: doc.Count},
+	{Key: "play_count", Path: "media.play_count", Conv: doc.Count},
+}, []doc.Row{
+	{Key: "profile_id", Path: "media.user.pk", Conv: doc.Str},
+	{Key: "handle", Path: "media.user.username"},
+	{Key: "display_url", Path: "media.video_versions.0.url"},
+	{Key: "thumbnail_src", Path: "media.image_versions2.candidates.0.url"},
+	{Key: "post_type", Path: "media.media_type", Conv: webType},
+	{Key: "taken_at_timestamp", Path: "media.taken_at"},
+	{Key: "caption", Path: "media.caption.text"},
+	// Under media and not beside it, where they never were (Q-AB-1).
+	{Key: "user_tags", Path: "media.usertags", Or: []string{"usertags"}, Conv: appTags},
+	{Key: "user_sponsors", Path: "media.sponsor_tags", Or: []string{"sponsor_tags"}, Conv: appSponsors},
+	{Key: "is_sponsor", Path: "media.sponsor_tags", Or: []string{"sponsor_tags"}, Conv: notEmpty},
+}, "media.code", "media.user.pk")
 
 // The mappings of 1.6. The XDT names are what the web interface says since
 // 2024.
@@ -285,37 +267,31 @@ func findUser(root doc.Node) (doc.Node, string) {
 	return doc.Node{}, "user"
 }
 
-// idOf is the id of a user: pk, or id where the web interface is passed on.
-func idOf(user doc.Node) (id, name string, err *providers.Error) {
-	name = "pk"
-	if webUser(user) {
-		name = "id"
+// formOf is the table for a user and the name of its id: pk, or id where the
+// web interface is passed on.
+func formOf(user doc.Node) (t *doc.Table, id string) {
+	if user.At("pk").Null() && !user.At("edge_followed_by").Null() {
+		return webProfileTable, "id"
 	}
-	id, err = user.NeedText(name)
-	return id, name, err
+	return profileTable, "pk"
 }
 
-func webUser(user doc.Node) bool { return user.At("pk").Null() && !user.At("edge_followed_by").Null() }
-
 func readProfile(user doc.Node) (social.Log, *providers.Error) {
-	metrics, dimensions := profileMetrics, profileDimensions
-	if webUser(user) {
-		metrics, dimensions = webProfileMetrics, webProfileDimensions
-	}
-	key, _, err := idOf(user)
+	table, id := formOf(user)
+	got, err := table.Read(user)
 	if err != nil {
 		return social.Log{}, err
 	}
-	handle, err := user.NeedText("username")
+	key, err := got.PickText(id)
 	if err != nil {
 		return social.Log{}, err
 	}
-	l, err := read(user, metrics, dimensions)
+	handle, err := got.PickText("username")
 	if err != nil {
 		return social.Log{}, err
 	}
-	l.Kind, l.Key, l.Handle = social.Profile, key, handle
-	return l, nil
+	return social.Log{Kind: social.Profile, Key: key, Handle: handle, Source: source,
+		Dimensions: got.Dimensions, Metrics: got.Metrics}, nil
 }
 
 // parsePosts reads a page of 9.4. One post that cannot be read fails the
@@ -331,7 +307,7 @@ func parsePosts(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
 	}
 	b := page(len(edges), root.At(timeline+".page_info"), "has_next_page", "end_cursor")
 	for i, e := range edges {
-		l, err := readPost(e.At("node"), "shortcode", "owner.id", timelineMetrics, timelineDimensions)
+		l, err := readPost(e.At("node"), timelineTable, "shortcode", "owner.id")
 		if err != nil {
 			return social.Batch{}, doc.In(fmt.Sprintf("%s.edges.%d.node", timeline, i), err)
 		}
@@ -354,7 +330,7 @@ func parseReels(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
 	}
 	b := page(len(items), root.At("paging_info"), "more_available", "max_id")
 	for i, n := range items {
-		l, err := readPost(n, "media.code", "media.user.pk", reelMetrics, reelDimensions)
+		l, err := readPost(n, reelTable, "media.code", "media.user.pk")
 		if err != nil {
 			return social.Batch{}, doc.In(fmt.Sprintf("items.%d", i), err)
 		}
@@ -391,9 +367,9 @@ func parsePost(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
 	n, path, app := findPost(root)
 	var l social.Log
 	if app {
-		l, err = readPost(n, "code", "user.pk", appPostMetrics, appPostDimensions)
+		l, err = readPost(n, appPostTable, "code", "user.pk")
 	} else {
-		l, err = readPost(n, "shortcode", "owner.id", postMetrics, postDimensions)
+		l, err = readPost(n, postTable, "shortcode", "owner.id")
 	}
 	if err != nil {
 		out := *err
@@ -438,26 +414,17 @@ func findPost(root doc.Node) (n doc.Node, path string, app bool) {
 	return root, "", false
 }
 
-func readPost(n doc.Node, key, owner string, metrics, dimensions *doc.Table) (social.Log, *providers.Error) {
-	code, err := n.NeedText(key)
+// readPost reads a post whose shortcode and owner are at the picked paths
+// key and owner.
+func readPost(n doc.Node, t *doc.Table, key, owner string) (social.Log, *providers.Error) {
+	got, err := t.Read(n)
 	if err != nil {
 		return social.Log{}, err
 	}
-	l, err := read(n, metrics, dimensions)
+	code, err := got.PickText(key)
 	if err != nil {
 		return social.Log{}, err
 	}
-	l.Kind, l.Key, l.Owner = social.Post, code, n.At(owner).Text()
-	return l, nil
-}
-
-func read(n doc.Node, metrics, dimensions *doc.Table) (l social.Log, err *providers.Error) {
-	l.Source = source
-	if l.Metrics, err = metrics.Read(n); err != nil {
-		return social.Log{}, err
-	}
-	if l.Dimensions, err = dimensions.Read(n); err != nil {
-		return social.Log{}, err
-	}
-	return l, nil
+	return social.Log{Kind: social.Post, Key: code, Owner: got.Pick(owner).Text(), Source: source,
+		Dimensions: got.Dimensions, Metrics: got.Metrics}, nil
 }

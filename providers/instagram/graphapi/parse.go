@@ -15,43 +15,40 @@ import (
 const parserVersion = 1
 
 // 8.3. Root: business_discovery.
-var (
-	profileMetrics = doc.NewTable(
-		doc.Row{Key: "media_count", Path: "media_count", Conv: doc.Count},
-		doc.Row{Key: "followers", Path: "followers_count", Conv: doc.Count},
-		doc.Row{Key: "following", Path: "follows_count", Conv: doc.Count},
-	)
-	profileDimensions = doc.NewTable(
-		doc.Row{Key: "profile_id", Path: "ig_id", Conv: doc.Str, Hard: true},
-		doc.Row{Key: "handle", Path: "username", Hard: true},
-		doc.Row{Key: "profile_pic_url", Path: "profile_picture_url"},
-		doc.Row{Key: "bio", Path: "biography"},
-		doc.Row{Key: "full_name", Path: "name"},
-		doc.Row{Key: "external_url", Path: "website"},
-		doc.Row{Key: "fbid", Path: "id", Conv: doc.Str},
-		doc.Row{Key: "recent_posts", Path: "media.data"},
-		doc.Row{Key: "recent_stories", Path: "stories.data"},
-		doc.Row{Key: "recent_posts_cursor", Path: "media.paging.cursors.after"},
-		doc.Row{Key: "is_business_or_creator", Conv: doc.Const([]byte("true"))},
-	)
-)
+var profileTable = doc.NewTable([]doc.Row{
+	{Key: "media_count", Path: "media_count", Conv: doc.Count},
+	{Key: "followers", Path: "followers_count", Conv: doc.Count},
+	{Key: "following", Path: "follows_count", Conv: doc.Count},
+}, []doc.Row{
+	{Key: "profile_id", Path: "ig_id", Conv: doc.Str, Hard: true},
+	{Key: "handle", Path: "username", Hard: true},
+	{Key: "profile_pic_url", Path: "profile_picture_url"},
+	{Key: "bio", Path: "biography"},
+	{Key: "full_name", Path: "name"},
+	{Key: "external_url", Path: "website"},
+	{Key: "fbid", Path: "id", Conv: doc.Str},
+	{Key: "recent_posts", Path: "media.data"},
+	{Key: "recent_stories", Path: "stories.data"},
+	{Key: "recent_posts_cursor", Path: "media.paging.cursors.after"},
+	{Key: "is_business_or_creator", Conv: doc.Const([]byte("true"))},
+}, "ig_id", "username", "media.data", "stories.data")
 
-// 8.4. Root: one media object. What a video or a story changes is in post.
+// 8.4. Root: one media object. What a video or a story changes is in
+// readPost.
 var (
-	mediaMetrics = doc.NewTable(
-		doc.Row{Key: "comments", Path: "comments_count", Conv: doc.Count},
-		doc.Row{Key: "likes", Path: "like_count", Conv: doc.Count},
-	)
-	mediaDimensions = doc.NewTable(
-		doc.Row{Key: "handle", Path: "username"},
-		doc.Row{Key: "post_id", Path: "id", Conv: doc.Str},
-		doc.Row{Key: "display_url", Path: "media_url"},
-		doc.Row{Key: "thumbnail_src", Path: "media_url"},
-		doc.Row{Key: "post_type", Path: "media_type", Conv: postType},
-		doc.Row{Key: "taken_at_timestamp", Path: "timestamp", Conv: doc.EpochISO, Hard: true},
-		doc.Row{Key: "content_type", Path: "media_type", Conv: doc.Const(social.Null)},
-		doc.Row{Key: "caption", Path: "caption"},
-	)
+	mediaTable = doc.NewTable([]doc.Row{
+		{Key: "comments", Path: "comments_count", Conv: doc.Count},
+		{Key: "likes", Path: "like_count", Conv: doc.Count},
+	}, []doc.Row{
+		{Key: "handle", Path: "username"},
+		{Key: "post_id", Path: "id", Conv: doc.Str},
+		{Key: "display_url", Path: "media_url"},
+		{Key: "thumbnail_src", Path: "media_url"},
+		{Key: "post_type", Path: "media_type", Conv: postType},
+		{Key: "taken_at_timestamp", Path: "timestamp", Conv: doc.EpochISO, Hard: true},
+		{Key: "content_type", Path: "media_type", Conv: doc.Const(social.Null)},
+		{Key: "caption", Path: "caption"},
+	}, "permalink", "media_type", "media_product_type")
 	// PT-graph, 1.6. Every video is called reels.
 	postType = doc.OneOf(nil, map[string]string{"IMAGE": "image", "VIDEO": "reels", "CAROUSEL_ALBUM": "carousel"})
 )
@@ -72,37 +69,25 @@ func parseProfile(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) 
 	if err != nil {
 		return social.Batch{}, err
 	}
-	profile, err := readProfile(found)
+	got, err := profileTable.Read(found)
 	if err != nil {
 		return social.Batch{}, doc.In("business_discovery", err)
 	}
-	logs := []social.Log{profile}
+	key, err := got.PickText("ig_id")
+	if err != nil {
+		return social.Batch{}, doc.In("business_discovery", err)
+	}
+	handle, err := got.PickText("username")
+	if err != nil {
+		return social.Batch{}, doc.In("business_discovery", err)
+	}
+	logs := []social.Log{{Kind: social.Profile, Key: key, Handle: handle, Source: source,
+		Dimensions: got.Dimensions, Metrics: got.Metrics}}
 	for _, list := range []string{"media.data", "stories.data"} {
-		posts, _ := readMedia(found.At(list).List())
+		posts, _ := readMedia(got.Pick(list).List())
 		logs = append(logs, posts...)
 	}
 	return social.Batch{Logs: logs}, nil
-}
-
-func readProfile(n doc.Node) (social.Log, *providers.Error) {
-	key, err := n.NeedText("ig_id")
-	if err != nil {
-		return social.Log{}, err
-	}
-	handle, err := n.NeedText("username")
-	if err != nil {
-		return social.Log{}, err
-	}
-	metrics, err := profileMetrics.Read(n)
-	if err != nil {
-		return social.Log{}, err
-	}
-	dimensions, err := profileDimensions.Read(n)
-	if err != nil {
-		return social.Log{}, err
-	}
-	return social.Log{Kind: social.Profile, Key: key, Handle: handle, Source: source,
-		Dimensions: dimensions, Metrics: metrics}, nil
 }
 
 // ParseMedia reads the media objects of an answer that is not a profile:
@@ -152,7 +137,11 @@ func readMedia(list []doc.Node) (logs []social.Log, skipped int) {
 }
 
 func readPost(n doc.Node) (social.Log, *providers.Error) {
-	permalink, err := n.NeedText("permalink")
+	got, err := mediaTable.Read(n)
+	if err != nil {
+		return social.Log{}, err
+	}
+	permalink, err := got.PickText("permalink")
 	if err != nil {
 		return social.Log{}, err
 	}
@@ -160,15 +149,7 @@ func readPost(n doc.Node) (social.Log, *providers.Error) {
 	if key == "" {
 		return social.Log{}, providers.Malformed("permalink has no shortcode")
 	}
-	metrics, err := mediaMetrics.Read(n)
-	if err != nil {
-		return social.Log{}, err
-	}
-	dimensions, err := mediaDimensions.Read(n)
-	if err != nil {
-		return social.Log{}, err
-	}
-	mediaType, product := n.At("media_type"), n.At("media_product_type")
+	dimensions, mediaType, product := got.Dimensions, got.Pick("media_type"), got.Pick("media_product_type")
 	if mediaType.Text() == "VIDEO" {
 		dimensions.Set("thumbnail_src", social.Null)
 	}
@@ -181,7 +162,7 @@ func readPost(n doc.Node) (social.Log, *providers.Error) {
 		dimensions.Set("post_type", social.String("story"))
 		dimensions.Set("content_type", social.String(strings.ToLower(mediaType.Text())))
 	}
-	return social.Log{Kind: social.Post, Key: key, Source: source, Dimensions: dimensions, Metrics: metrics}, nil
+	return social.Log{Kind: social.Post, Key: key, Source: source, Dimensions: dimensions, Metrics: got.Metrics}, nil
 }
 
 // split takes a permalink apart: /p/{key}/, /reel/{key}/, /{handle}/p/{key}/

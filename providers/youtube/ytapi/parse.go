@@ -20,24 +20,21 @@ const parserVersion = 1
 // channels, and an absent value never wipes a stored one. So is publishedAt;
 // but when it is there, it has to be a time. Absent thumbnails are null and
 // not the text null (shared/decisions.md 20).
-var (
-	channelMetrics = doc.NewTable(
-		doc.Row{Key: "video_count", Path: "statistics.videoCount", Conv: doc.Int},
-		doc.Row{Key: "subscriber_count", Path: "statistics.subscriberCount", Conv: doc.Int}, // absent when hidden
-		doc.Row{Key: "hidden_subscriber_count", Path: "statistics.hiddenSubscriberCount", Conv: doc.Int},
-		doc.Row{Key: "view_count", Path: "statistics.viewCount", Conv: doc.Int},
-	)
-	channelDimensions = doc.NewTable(
-		doc.Row{Key: "title", Path: "snippet.title"},
-		doc.Row{Key: "description", Path: "snippet.description"},
-		doc.Row{Key: "custom_url", Path: "snippet.customUrl"},
-		doc.Row{Key: "taken_at_timestamp", Path: "snippet.publishedAt", Conv: doc.Soft(doc.EpochRFC)},
-		doc.Row{Key: "thumbnails", Path: "snippet.thumbnails", Conv: doc.Soft(doc.JSON)},
-		doc.Row{Key: "thumbnail", Path: "snippet.thumbnails.default.url"},
-		doc.Row{Key: "country", Path: "snippet.country"},
-		doc.Row{Key: "uploads_playlist_id", Path: "contentDetails.relatedPlaylists.uploads"},
-	)
-)
+var channelTable = doc.NewTable([]doc.Row{
+	{Key: "video_count", Path: "statistics.videoCount", Conv: doc.Int},
+	{Key: "subscriber_count", Path: "statistics.subscriberCount", Conv: doc.Int}, // absent when hidden
+	{Key: "hidden_subscriber_count", Path: "statistics.hiddenSubscriberCount", Conv: doc.Int},
+	{Key: "view_count", Path: "statistics.viewCount", Conv: doc.Int},
+}, []doc.Row{
+	{Key: "title", Path: "snippet.title"},
+	{Key: "description", Path: "snippet.description"},
+	{Key: "custom_url", Path: "snippet.customUrl"},
+	{Key: "taken_at_timestamp", Path: "snippet.publishedAt", Conv: doc.Soft(doc.EpochRFC)},
+	{Key: "thumbnails", Path: "snippet.thumbnails", Conv: doc.Soft(doc.JSON)},
+	{Key: "thumbnail", Path: "snippet.thumbnails.default.url"},
+	{Key: "country", Path: "snippet.country"},
+	{Key: "uploads_playlist_id", Path: "contentDetails.relatedPlaylists.uploads"},
+}, "id")
 
 // parseChannels reads one log per channel, in the order of the answer. Ids
 // that YouTube does not know are not in it.
@@ -67,17 +64,13 @@ func parseChannels(_ social.Ask, _ time.Time, body []byte) (social.Batch, error)
 }
 
 func readChannel(n doc.Node) (social.Log, *providers.Error) {
-	id, err := n.NeedText("id")
+	got, err := channelTable.Read(n)
 	if err != nil {
 		return social.Log{}, err
 	}
-	metrics, err := channelMetrics.Read(n)
+	id, err := got.PickText("id")
 	if err != nil {
 		return social.Log{}, err
 	}
-	dimensions, err := channelDimensions.Read(n)
-	if err != nil {
-		return social.Log{}, err
-	}
-	return social.Log{Kind: social.Profile, Key: id, Source: logSource, Dimensions: dimensions, Metrics: metrics}, nil
+	return social.Log{Kind: social.Profile, Key: id, Source: logSource, Dimensions: got.Dimensions, Metrics: got.Metrics}, nil
 }
