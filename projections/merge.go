@@ -349,4 +349,3 @@ SELECT u.k, u.first, u.last, u.lin::jsonb%[4]s FROM %[5]s ORDER BY u.k ON CONFLI
 	}
 	return raced, nil
 }
-

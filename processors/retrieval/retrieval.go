@@ -251,4 +251,3 @@ func (r *Retrieval) raw(a social.Ask, raw social.Raw, c providers.Credential, an
 	}
 	return bus.Out{Subject: processors.RawSubject(a.Task.Platform, raw.Source, a.Fetch), ID: raw.ID, Header: h, Data: ans.Body}, nil
 }
-

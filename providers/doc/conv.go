@@ -142,7 +142,7 @@ func toBool(n Node) (json.RawMessage, error) {
 // toJSON dumps as the existing system does: ASCII only, a blank after comma
 // and colon, keys in the order received.
 func toJSON(n Node) (json.RawMessage, error) {
-	return social.String(string(appendPython(nil, n.r))), nil
+	return social.String(string(appendPython(make([]byte, 0, len(n.r.Raw)+64), n.r))), nil
 }
 
 func appendPython(dst []byte, r gjson.Result) []byte {
@@ -160,7 +160,7 @@ func appendPython(dst []byte, r gjson.Result) []byte {
 			}
 			first = false
 			if open == '{' {
-				dst = append(dst, ascii(k.String())...)
+				dst = appendASCII(dst, k.Str)
 				dst = append(dst, ": "...)
 			}
 			dst = appendPython(dst, v)
@@ -168,17 +168,17 @@ func appendPython(dst []byte, r gjson.Result) []byte {
 		})
 		return append(dst, end)
 	case r.Type == gjson.String:
-		return append(dst, ascii(r.Str)...)
+		return appendASCII(dst, r.Str)
 	case !r.Exists() || r.Type == gjson.Null:
 		return append(dst, "null"...)
 	}
 	return append(dst, r.Raw...)
 }
 
-// ascii is s as a JSON string of printable ASCII characters only, with the
-// short escapes where JSON has them.
-func ascii(s string) []byte {
-	dst := append(make([]byte, 0, len(s)+2), '"')
+// appendASCII appends s as a JSON string of printable ASCII characters only,
+// with the short escapes where JSON has them.
+func appendASCII(dst []byte, s string) []byte {
+	dst = append(dst, '"')
 	for _, r := range s {
 		switch {
 		case r == '"' || r == '\\':

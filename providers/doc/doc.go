@@ -16,7 +16,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -173,32 +172,16 @@ func hex4(b []byte) rune {
 	return r
 }
 
-// At walks a soft path from n.
+// At walks a soft path from n. The segments of path are plain names and
+// digits: it is part of a program, never of an answer.
 func (n Node) At(path string) Node {
-	for path != "" && n.r.Exists() {
-		seg, rest, _ := strings.Cut(path, ".")
-		n, path = n.member(seg), rest
+	if path == "" {
+		return n
 	}
-	return n
-}
-
-func (n Node) member(seg string) Node {
-	switch {
-	case n.r.IsObject():
-		return Node{n.r.Get(seg)}
-	case n.r.IsArray() && digits(seg):
-		return Node{n.r.Get(seg)}
+	if !n.r.IsObject() && !n.r.IsArray() {
+		return Node{} // gjson would look for an object inside a text
 	}
-	return Node{}
-}
-
-func digits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return s != ""
+	return Node{n.r.Get(path)}
 }
 
 // Need walks a hard path from n: null there is an error that names it.

@@ -66,6 +66,7 @@ func (s *Sandbox) control(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Sandbox) postFault(w http.ResponseWriter, r *http.Request) {
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(10 * time.Second))
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	d.DisallowUnknownFields()
 	var f wireFault

@@ -269,7 +269,7 @@ func TestStats(t *testing.T) {
 	var s stats
 	s.init()
 	for _, ms := range []int64{60_000, 60_999, 61_000, 61_500, 61_900, 89_999, 90_000} {
-		s.begin(GraphAPI, time.UnixMilli(ms))("", 200)
+		s.begin(GraphAPI, "", time.UnixMilli(ms))(200)
 	}
 	if g := s.sources[GraphAPI]; g.Max1s != 3 || g.Max30s != 6 {
 		t.Errorf("at most %d a second and %d in thirty, want 3 and 6", g.Max1s, g.Max30s)

@@ -447,15 +447,26 @@ type apiMedia struct {
 	Caption *struct {
 		Text string `json:"text"`
 	} `json:"caption"`
-	Tags struct {
-		In []struct {
-			User     wireUser  `json:"user"`
-			Position []float64 `json:"position"`
-		} `json:"in"`
-	} `json:"usertags"`
+	Tags     apiTags `json:"usertags"`
 	Sponsors []struct {
 		Sponsor wireUser `json:"sponsor"`
 	} `json:"sponsor_tags"`
+}
+
+// apiTags is an object, or an empty array when nobody is tagged.
+type apiTags struct {
+	In []struct {
+		User     wireUser  `json:"user"`
+		Position []float64 `json:"position"`
+	} `json:"in"`
+}
+
+func (t *apiTags) UnmarshalJSON(b []byte) error {
+	type object apiTags
+	if b[0] != '{' {
+		return nil
+	}
+	return json.Unmarshal(b, (*object)(t))
 }
 
 type apiImages struct {

@@ -320,7 +320,7 @@ func (s *Sandbox) appendNode(b []byte, l timeline, p item, alone bool) []byte {
 	b = append(b, `","dimensions":{"height":1350,"width":1080},"gating_info":null,"fact_check_overall_rating":null,"fact_check_information":null,"display_url":`...)
 	b = s.appendURL(b, p.seed, "t51.29350-15", "1080x1350", "jpg")
 	b = append(b, `,"display_resources":[`...)
-	for _, size := range [...]struct{ wh, w, h string }{{"640x800", "640", "800"}, {"750x938", "750", "938"}, {"1080x1350", "1080", "1350"}} {
+	for _, size := range [...]struct{ wh, w, h string }{{"640x800", "640", "800"}, {"1080x1350", "1080", "1350"}} {
 		b = s.appendURL(append(b, `{"src":`...), p.seed, "t51.29350-15", size.wh, "jpg")
 		b = append(append(b, `,"config_width":`...), size.w...)
 		b = append(append(append(b, `,"config_height":`...), size.h...), `},`...)
@@ -451,7 +451,7 @@ func (s *Sandbox) appendClip(b []byte, l timeline, p item) []byte {
 	b = strconv.AppendBool(b, sponsored(p))
 	b = appendUint(b, `,"comment_likes_enabled":true,"has_more_comments":true,"preview_comments":[],"comment_count":`, l.comments(p))
 	b = append(b, `,"image_versions2":{"candidates":[`...)
-	for _, size := range [...]struct{ wh, w, h string }{{"720x1280", "720", "1280"}, {"480x853", "480", "853"}, {"240x427", "240", "427"}} {
+	for _, size := range [...]struct{ wh, w, h string }{{"720x1280", "720", "1280"}, {"240x427", "240", "427"}} {
 		b = append(append(b, `{"width":`...), size.w...)
 		b = append(append(b, `,"height":`...), size.h...)
 		b = append(s.appendURL(append(b, `,"url":`...), p.seed, "t51.2885-15", size.wh, "jpg"), `},`...)

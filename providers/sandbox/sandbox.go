@@ -90,7 +90,7 @@ type Config struct {
 	ReelsTotal   int // default 36, at most 1000
 
 	CheckKeys bool // answer wrong credentials as the providers do
-	Pad       int  // bytes of filler per arraybobo answer, such as media previews; default 4096, negative none
+	Pad       int  // bytes of filler per arraybobo answer, such as media previews; default 6144, negative none
 }
 
 // New returns a sandbox. It reads the folder of fixtures, if any, and fails
@@ -105,7 +105,7 @@ func New(cfg Config) (*Sandbox, error) {
 	}{
 		{&cfg.PostsPerPage, 12, 100}, {&cfg.ReelsPerPage, 12, 100},
 		{&cfg.PostsTotal, 36, maxItems}, {&cfg.ReelsTotal, 36, maxItems},
-		{&cfg.Pad, 4096, 1 << 20},
+		{&cfg.Pad, 6144, 1 << 20},
 	} {
 		if *d.p == 0 {
 			*d.p = d.def
@@ -200,10 +200,11 @@ func Listen(addr string, cfg Config) (*Server, error) {
 		http: &http.Server{
 			Handler:           s,
 			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       30 * time.Second,
-			WriteTimeout:      maxHang + time.Minute, // a hanging call ends by its own clock
-			IdleTimeout:       2 * time.Minute,
-			MaxHeaderBytes:    64 << 10,
+			// No ReadTimeout: it would end hanging calls. Bodies have their
+			// own, see postFault.
+			WriteTimeout:   maxHang + time.Minute, // a hanging call ends by its own clock
+			IdleTimeout:    2 * time.Minute,
+			MaxHeaderBytes: 64 << 10,
 		},
 	}
 	go func() {
@@ -309,17 +310,16 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.control(w, r)
 		return
 	}
-	done := s.stats.begin(source, time.Now())
+	done := s.stats.begin(source, string(fetch), time.Now())
 	f := s.faults.match(source, fetch, c.path, time.Now())
 
 	buf := s.bufs.Get().(*[]byte)
 	a := s.answer(c, (*buf)[:0])
-	status := s.send(w, c, a, f)
+	s.send(w, c, a, f, done)
 	if a.as == built && cap(a.body) <= 1<<20 {
 		*buf = a.body // it may have grown
 	}
 	s.bufs.Put(buf)
-	done(string(fetch), status)
 }
 
 // answer builds the undisturbed answer into b.
@@ -358,26 +358,25 @@ func (s *Sandbox) answer(c call, b []byte) answer {
 	return ytError(b, http.StatusNotFound, "Requested entity was not found.", "global", "notFound")
 }
 
-// send writes a, as far as the fault f lets it, and returns the status that
-// was sent, 0 for none.
-func (s *Sandbox) send(w http.ResponseWriter, c call, a answer, f *Fault) int {
+// send writes a, as far as the fault f lets it. It calls done with the status,
+// 0 for none, before the caller can know of the end: who has an answer finds
+// it in the stats.
+func (s *Sandbox) send(w http.ResponseWriter, c call, a answer, f *Fault, done func(status int)) {
 	cut := false
 	if f != nil {
-		if f.Delay > 0 && !s.sleep(c.r.Context(), f.Delay) {
-			hangUp(w, false) // rather than the 200 that net/http would send
-			return 0
-		}
-		switch f.Kind {
-		case "slow":
-		case "hang":
-			hangUp(w, false) // the delay was all of it
-			return 0
-		case "reset":
+		waited := f.Delay == 0 || s.sleep(c.r.Context(), f.Delay)
+		switch {
+		case !waited || f.Kind == "hang": // else net/http would send a 200
+			done(0)
+			hangUp(w, false)
+			return
+		case f.Kind == "reset":
+			done(0)
 			hangUp(w, true)
-			return 0
-		case "truncated":
+			return
+		case f.Kind == "truncated":
 			cut = true
-		default:
+		case f.Kind != "slow":
 			a = broken(c, a, f)
 		}
 		if f.RetryAfter > 0 {
@@ -395,15 +394,15 @@ func (s *Sandbox) send(w http.ResponseWriter, c call, a answer, f *Fault) int {
 		h["Content-Type"] = jsonType
 	}
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	done(a.status)
 	w.WriteHeader(a.status)
 	if cut {
 		w.Write(a.body[:len(a.body)/2])
 		http.NewResponseController(w).Flush()
 		hangUp(w, false)
-		return a.status
+		return
 	}
 	w.Write(a.body) // the caller may be gone: nothing to do about it
-	return a.status
 }
 
 var (

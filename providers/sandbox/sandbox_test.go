@@ -352,7 +352,7 @@ func TestSameWorld(t *testing.T) {
 			*u.Private || u.Type < 2 || u.HD.URL == "" || u.FBID == 0 || u.Category == 0 || byName.Status != "ok" {
 			t.Errorf("%s: %s does not agree with Graph", handle, body)
 		}
-		if len(body) < 6<<10 || len(body) > 40<<10 {
+		if len(body) < 8<<10 || len(body) > 40<<10 {
 			t.Errorf("%s: a profile of %d bytes", handle, len(body))
 		}
 
@@ -393,6 +393,9 @@ func TestSameWorld(t *testing.T) {
 				v.Plays == nil || len(v.Videos) == 0 || len(v.Images.Candidates) == 0 || v.TakenAt > at.Unix() || len(v.PK) != 19 {
 				t.Errorf("%s: reel %d: %+v", handle, i, v)
 			}
+		}
+		if len(body) < 8<<10 || len(body) > 44<<10 {
+			t.Errorf("%s: reels of %d bytes", handle, len(body))
 		}
 		if n := len(r.Items); n != 12 || r.Items[11].Media.TakenAt >= month || !*r.Paging.More {
 			t.Errorf("%s: %d reels, %+v", handle, n, r.Paging)
@@ -694,7 +697,7 @@ func TestVariety(t *testing.T) {
 		var p postsAnswer
 		_, _, body := c.get(ArrayBobo, "/ig/posts/", "id_user", fmt.Sprint(4_000_000_000+i))
 		c.read(body, &p)
-		if len(body) < 8<<10 || len(body) > 64<<10 {
+		if len(body) < 8<<10 || len(body) > 44<<10 {
 			t.Errorf("%d: %d bytes", i, len(body))
 		}
 		for _, e := range p.Data.User.Media.Edges {

@@ -81,7 +81,7 @@ func (s *stats) init() {
 }
 
 // begin counts a call; what it returns counts its end.
-func (s *stats) begin(source string, now time.Time) func(fetch string, status int) {
+func (s *stats) begin(source, fetch string, now time.Time) func(status int) {
 	s.mu.Lock()
 	c := s.sources[source]
 	c.SourceStats.Calls++
@@ -90,7 +90,7 @@ func (s *stats) begin(source string, now time.Time) func(fetch string, status in
 	c.Max1s = max(c.Max1s, c.second.add(now.Unix()))
 	c.Max30s = max(c.Max30s, c.half.add(now.Unix()/30))
 	s.mu.Unlock()
-	return func(fetch string, status int) {
+	return func(status int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		c.InFlight--

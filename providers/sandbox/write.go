@@ -101,7 +101,6 @@ func (s *Sandbox) appendURL(b []byte, seed uint64, dir, size, ext string) []byte
 		b = append(append(b, "_p"...), size...)
 	}
 	b = appendUint(b, `&_nc_ht=scontent.cdn.example.net&_nc_cat=`, 100+seed%12)
-	b = s.appendNoise(append(b, `&_nc_oc=Q6cZ2Q`...), seed>>3, 62)
 	b = s.appendNoise(append(b, `&_nc_ohc=`...), seed>>5, 23)
 	b = s.appendNoise(append(b, `&_nc_gid=`...), seed>>9, 22)
 	b = s.appendNoise(append(b, `&edm=AOmX9WgBAAAA&ccb=7-5&oh=00_Af`...), seed>>7, 32)

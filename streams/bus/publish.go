@@ -30,9 +30,9 @@ type PublisherConfig struct {
 // Publisher stores messages in streams. It is a Watermill message.Publisher and
 // safe for concurrent use; the connection stays the caller's.
 //
-// Each stream has one writer, and a writer has one commit in flight. What is
-// handed over meanwhile makes the next commit, so batches grow by themselves
-// under load and a lone message never waits for company.
+// Each stream has one writer. A message handed to an idle one is sent at once;
+// where syncs are dear, what is handed over until its answer makes the next
+// commit, so batches grow by themselves under load and nothing waits for company.
 type Publisher struct {
 	lg      *slog.Logger
 	js      jetstream.JetStream
@@ -218,6 +218,7 @@ func (p *Publisher) writer(stream string) *writer {
 			published: p.cfg.Metrics.Published.WithLabelValues(stream),
 			singles:   p.cfg.Metrics.Batch.WithLabelValues(stream, "single"),
 			atomics:   p.cfg.Metrics.Batch.WithLabelValues(stream, "atomic"),
+			answered:  make(chan struct{}, 1),
 		}
 		p.writers[stream] = w
 	}
@@ -247,31 +248,41 @@ type group struct {
 	done chan error // receives once
 }
 
-// writer commits to one stream. Its goroutine lives while there is work.
+// writer stores the messages of one stream, in one of two ways which costs
+// chooses. Where every message costs the server a sync, commits go one after the
+// other and what queues up meanwhile makes the next batch. Where it does not,
+// nothing is gained by waiting and messages are sent as they come.
+//
+// Its goroutine lives while there is a queue.
 type writer struct {
 	p                *Publisher
 	stream           string
 	published        prometheus.Counter
 	singles, atomics prometheus.Observer
+	measured         atomic.Bool   // costs knows what a single message costs
+	answered         chan struct{} // receives after unanswered has changed
 
-	mu      sync.Mutex
-	queue   []*group
-	running bool
-
-	measured atomic.Bool // cost knows what a single message costs
+	mu         sync.Mutex
+	queue      []*group
+	running    bool
+	unanswered int // messages that were sent as they came
 
 	// Only the running goroutine.
-	cost    costs
-	scratch []*nats.Msg
+	cost costs
 }
 
 func (w *writer) run() {
 	var take []*group
+	most := w.p.cfg.MaxBatch
 	for {
+		learn := w.cost.due(time.Now())
+		limit := most
+		if learn {
+			limit = min(most, probeSize)
+		}
 		take = take[:0]
 		n, size := 0, 0
 		w.mu.Lock()
-		limit := w.cost.limit(w.p.cfg.MaxBatch)
 		for _, g := range w.queue {
 			if len(take) > 0 && (n+len(g.msgs) > limit || size+g.size > w.p.cfg.MaxBatchBytes) {
 				break
@@ -289,127 +300,181 @@ func (w *writer) run() {
 		clear(w.queue[left:])
 		w.queue = w.queue[:left]
 		w.mu.Unlock()
-		w.commit(take, n)
-	}
-}
 
-// commit stores groups of n messages altogether and tells each how it went.
-func (w *writer) commit(groups []*group, n int) {
-	msgs := w.scratch[:0]
-	for _, g := range groups {
-		msgs = append(msgs, g.msgs...)
-	}
-	w.scratch = msgs
-	defer clear(w.scratch)
-
-	if !w.p.nc.IsConnected() {
-		err := fmt.Errorf("%w: not connected", ErrUnavailable)
-		for _, g := range groups {
-			g.done <- err
-		}
-		return
-	}
-	start := time.Now()
-	fallback := false
-	if w.cost.atomic(n) {
-		err := w.atomic(msgs)
-		w.atomics.Observe(float64(n))
-		var refused *refusal
-		if err == nil || !errors.As(err, &refused) {
-			if err == nil {
-				w.cost.tookAtomic(n, time.Since(start))
-				w.published.Add(float64(n))
-			}
-			for _, g := range groups {
+		switch {
+		case !w.p.nc.IsConnected():
+			err := fmt.Errorf("%w: not connected", ErrUnavailable)
+			for _, g := range take {
 				g.done <- err
 			}
+		case learn:
+			w.atMost(0)
+			start := time.Now()
+			if w.together(take, n) {
+				w.cost.tookSingle(n, time.Since(start))
+				w.measured.Store(w.cost.each > 0)
+			}
+		case w.cost.batch(n):
+			w.batch(take, n)
+		case w.cost.batch(most):
+			w.together(take, n) // few; more may queue up meanwhile
+		default:
+			w.atMost(maxUnanswered - n)
+			w.mu.Lock()
+			w.unanswered += n
+			w.mu.Unlock()
+			w.p.busy.Add(len(take))
+			w.singles.Observe(float64(n))
+			for _, g := range take {
+				w.send(g, func(bool) {
+					w.mu.Lock()
+					w.unanswered -= len(g.msgs)
+					w.mu.Unlock()
+					select {
+					case w.answered <- struct{}{}:
+					default:
+					}
+					w.p.busy.Done()
+				})
+			}
+		}
+	}
+}
+
+// maxUnanswered keeps the server's ingest queue, of 10,000 messages for each
+// stream, from running over.
+const maxUnanswered = 4000
+
+// atMost waits until no more than n messages are unanswered.
+func (w *writer) atMost(n int) {
+	for {
+		w.mu.Lock()
+		u := w.unanswered
+		w.mu.Unlock()
+		if u <= max(n, 0) {
 			return
 		}
-		// Refused as a whole, for a duplicate usually: nothing of it is stored.
-		// One by one the ids decide, and what can be stored is.
-		w.p.lg.Debug("batch refused", "stream", w.stream, "messages", n, "err", err)
-		for _, m := range msgs {
-			delete(m.Header, jetstreamext.BatchIDHeader)
-			delete(m.Header, jetstreamext.BatchSeqHeader)
-			delete(m.Header, jetstreamext.BatchCommitHeader)
-		}
-		fallback = true
+		<-w.answered // every round ends in time
 	}
-	w.singles.Observe(float64(n))
-	errs := w.single(msgs)
-	stored := 0
-	i := 0
-	for _, g := range groups {
+}
+
+// send sends the messages of a group one after the other and answers the group
+// when all are answered.
+func (w *writer) send(g *group, then func(stored bool)) {
+	r := w.p.replies
+	x, err := r.begin(len(g.msgs), w.p.cfg.Timeout, func(x *round) {
+		stored := 0
 		var first error
-		for range g.msgs {
-			if errs[i] == nil {
+		for _, err := range x.errs {
+			if err == nil {
 				stored++
 			} else if first == nil {
-				first = errs[i]
+				first = err
 			}
-			i++
 		}
+		w.published.Add(float64(stored))
 		g.done <- first
-	}
-	// Duplicates are answered without a write, so a fallback teaches nothing.
-	if took := time.Since(start); !fallback && (stored == n || took >= w.p.cfg.Timeout) {
-		w.cost.tookSingle(n, took)
-		w.measured.Store(w.cost.each > 0)
-	}
-	w.published.Add(float64(stored))
-}
-
-// single sends messages one after the other without waiting in between, then
-// waits for all answers.
-func (w *writer) single(msgs []*nats.Msg) []error {
-	r := w.p.replies
-	x, err := r.begin(len(msgs), false)
+		then(first == nil)
+	})
 	if err != nil {
-		return repeat(fmt.Errorf("%w: %w", ErrUnavailable, err), len(msgs))
+		g.done <- sendError(err)
+		then(false)
+		return
 	}
-	for i, m := range msgs {
+	for i, m := range g.msgs {
 		m.Reply = r.subject(x, i)
 		if err := w.p.nc.PublishMsg(m); err != nil {
-			r.failed(x, i, sendError(err))
+			r.settle(x.id, i, nil, sendError(err))
 		}
 	}
-	return r.wait(x, w.p.cfg.Timeout)
 }
 
-// atomic sends messages as one batch, of which the server stores all or
+// together sends groups and waits for all answers; true if all is stored.
+func (w *writer) together(groups []*group, n int) bool {
+	w.singles.Observe(float64(n))
+	var wait sync.WaitGroup
+	var failed atomic.Bool
+	wait.Add(len(groups))
+	for _, g := range groups {
+		w.send(g, func(stored bool) {
+			if !stored {
+				failed.Store(true)
+			}
+			wait.Done()
+		})
+	}
+	wait.Wait()
+	return !failed.Load()
+}
+
+// batch stores groups as one atomic batch; or one by one, if the server refuses
+// the batch as a whole: for a duplicate, usually. Nothing of it is stored then,
+// and one by one the ids decide and what can be stored is.
+func (w *writer) batch(groups []*group, n int) {
+	start := time.Now()
+	err := w.atomic(groups, n)
+	w.atomics.Observe(float64(n))
+	var refused *refusal
+	if errors.As(err, &refused) {
+		w.p.lg.Debug("batch refused", "stream", w.stream, "messages", n, "err", err)
+		for _, g := range groups {
+			for _, m := range g.msgs {
+				delete(m.Header, jetstreamext.BatchIDHeader)
+				delete(m.Header, jetstreamext.BatchSeqHeader)
+				delete(m.Header, jetstreamext.BatchCommitHeader)
+			}
+		}
+		w.together(groups, n)
+		return
+	}
+	if err == nil {
+		w.cost.tookBatch(n, time.Since(start))
+		w.published.Add(float64(n))
+	}
+	for _, g := range groups {
+		g.done <- err
+	}
+}
+
+// atomic sends n messages as a batch, of which the server stores all or
 // nothing. Only the commit is answered: had anything before it gone wrong or
 // got lost, the commit is refused as incomplete.
-func (w *writer) atomic(msgs []*nats.Msg) error {
+func (w *writer) atomic(groups []*group, n int) error {
 	r := w.p.replies
-	x, err := r.begin(1, true)
+	done := make(chan struct{})
+	x, err := r.begin(1, w.p.cfg.Timeout, func(*round) { close(done) })
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return sendError(err)
 	}
 	id := nuid.Next()
 	ids := []string{id}
-	last := len(msgs) - 1
-	for i, m := range msgs {
-		m.Reply = ""
-		m.Header[jetstreamext.BatchIDHeader] = ids
-		m.Header[jetstreamext.BatchSeqHeader] = []string{strconv.Itoa(i + 1)}
-		if i == last {
-			m.Header[jetstreamext.BatchCommitHeader] = []string{"1"}
-			m.Reply = r.subject(x, 0)
-		}
-		if err := w.p.nc.PublishMsg(m); err != nil {
-			r.failed(x, 0, err)
-			return sendError(err) // the server drops the torn batch by itself
+	i := 0
+	for _, g := range groups {
+		for _, m := range g.msgs {
+			i++
+			m.Reply = ""
+			m.Header[jetstreamext.BatchIDHeader] = ids
+			m.Header[jetstreamext.BatchSeqHeader] = []string{strconv.Itoa(i)}
+			if i == n {
+				m.Header[jetstreamext.BatchCommitHeader] = []string{"1"}
+				m.Reply = r.subject(x, 0)
+			}
+			if err := w.p.nc.PublishMsg(m); err != nil {
+				r.settle(x.id, 0, nil, err) // the server drops the torn batch by itself
+				return sendError(err)
+			}
 		}
 	}
-	if err := r.wait(x, w.p.cfg.Timeout)[0]; err != nil {
-		return err
+	<-done
+	if x.errs[0] != nil {
+		return x.errs[0]
 	}
 	var ack jetstreamext.BatchAck
-	if err := json.Unmarshal(x.acks[0], &ack); err != nil {
+	if err := json.Unmarshal(x.ack, &ack); err != nil {
 		return fmt.Errorf("%w: unreadable answer: %w", ErrUnavailable, err)
 	}
-	if ack.BatchID != id || ack.BatchSize != uint64(len(msgs)) {
-		return fmt.Errorf("%w: batch of %d was answered as %d", ErrUnavailable, len(msgs), ack.BatchSize)
+	if ack.BatchID != id || ack.BatchSize != uint64(n) {
+		return fmt.Errorf("%w: batch of %d was answered as %d", ErrUnavailable, n, ack.BatchSize)
 	}
 	return nil
 }
@@ -429,74 +494,4 @@ func repeat(err error, n int) []error {
 		errs[i] = err
 	}
 	return errs
-}
-
-// costs learns whether a commit is cheaper as one atomic batch or as pipelined
-// single messages, which depends on the server's settings and cannot be asked
-// for. Measured on one node with 1 KB messages:
-//
-//	                 sync_interval: always    lazy fsync
-//	single           400 µs each              10–15 µs each
-//	atomic batch     6 ms + 20 µs each        5 ms + 20 µs each
-//
-// The fixed part is the batch's staging file, which is synced in either case.
-// So with "always" batches win from 16 messages on; with lazy fsync never.
-type costs struct {
-	each    time.Duration // of one message among pipelined singles; 0: not known
-	fixed   time.Duration // of an atomic batch; 0: not known
-	commits int
-}
-
-const (
-	batchEach   = 20 * time.Microsecond
-	batchFixed  = 6 * time.Millisecond // until measured
-	probeSize   = 16                   // about 6 ms of singles in the worst case
-	probeEvery  = 200                  // commits; 6 ms in each 200 is nothing
-	minMeasured = 4                    // fewer messages show the round trip, not the cost
-)
-
-// limit is how many messages the next commit may have: few while the cost of
-// singles is still unknown, or is to be learned again.
-func (c *costs) limit(most int) int {
-	if c.each == 0 || c.commits%probeEvery == probeEvery-1 {
-		return min(most, probeSize)
-	}
-	return most
-}
-
-// atomic chooses the way for n messages.
-func (c *costs) atomic(n int) bool {
-	if n < minMeasured {
-		return false
-	}
-	c.commits++
-	if c.each == 0 {
-		return n > probeSize // handed over before anything was measured
-	}
-	fixed := c.fixed
-	if fixed == 0 {
-		fixed = batchFixed
-	}
-	atomic := fixed+time.Duration(n)*batchEach < time.Duration(n)*c.each
-	if c.commits%probeEvery == 0 && n <= probeSize {
-		return !atomic // try the other way; the machine may have changed
-	}
-	return atomic
-}
-
-func (c *costs) tookSingle(n int, d time.Duration) {
-	if n >= minMeasured {
-		c.each = blend(c.each, d/time.Duration(n))
-	}
-}
-
-func (c *costs) tookAtomic(n int, d time.Duration) {
-	c.fixed = blend(c.fixed, max(time.Millisecond/10, d-time.Duration(n)*batchEach))
-}
-
-func blend(old, now time.Duration) time.Duration {
-	if old == 0 {
-		return now
-	}
-	return (3*old + now) / 4
 }

@@ -28,19 +28,21 @@ type replies struct {
 
 // round is a number of messages sent together and the answers to them.
 type round struct {
-	id   uint64
-	errs []error
-	acks [][]byte // only kept for a batch's commit
-	left int
-	done chan struct{}
+	id    uint64
+	errs  []error // errNoAnswer until there is one
+	ack   []byte  // of the last answer
+	left  int
+	timer *time.Timer
+	done  func(*round) // called once, when all is answered or the time is over
 }
 
 func newReplies(nc *nats.Conn) *replies {
 	return &replies{nc: nc, prefix: nc.NewInbox() + ".", rounds: map[uint64]*round{}}
 }
 
-// begin opens a round of n answers.
-func (r *replies) begin(n int, keep bool) (*round, error) {
+// begin opens a round of n answers. done must not block.
+func (r *replies) begin(n int, timeout time.Duration, done func(*round)) (*round, error) {
+	x := &round{errs: repeat(errNoAnswer, n), left: n, done: done}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.sub == nil {
@@ -52,11 +54,9 @@ func (r *replies) begin(n int, keep bool) (*round, error) {
 		r.sub = sub
 	}
 	r.next++
-	x := &round{id: r.next, errs: repeat(errNoAnswer, n), left: n, done: make(chan struct{})}
-	if keep {
-		x.acks = make([][]byte, n)
-	}
+	x.id = r.next
 	r.rounds[x.id] = x
+	x.timer = time.AfterFunc(timeout, func() { r.expire(x) })
 	return x, nil
 }
 
@@ -79,49 +79,38 @@ func (r *replies) take(m *nats.Msg) {
 	if err1 != nil || err2 != nil {
 		return
 	}
-	err := ackError(m)
+	r.settle(n, int(i), m.Data, ackError(m))
+}
+
+// settle notes the answer to one message of a round.
+func (r *replies) settle(id uint64, i int, ack []byte, err error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	x := r.rounds[n]
-	if x == nil || int(i) >= len(x.errs) {
-		return // too late; its round is given up
-	}
-	if x.acks != nil {
-		x.acks[i] = m.Data
-	}
-	r.settle(x, int(i), err)
-}
-
-// settle notes the answer to one message. r.mu is held.
-func (r *replies) settle(x *round, i int, err error) {
-	x.errs[i] = err
-	x.left--
-	if x.left == 0 {
-		delete(r.rounds, x.id)
-		close(x.done)
-	}
-}
-
-// failed notes that message i could not be sent.
-func (r *replies) failed(x *round, i int, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.settle(x, i, err)
-}
-
-// wait returns when all answers are there or the time is over; then what has
-// not been answered is errNoAnswer.
-func (r *replies) wait(x *round, timeout time.Duration) []error {
-	t := time.NewTimer(timeout)
-	defer t.Stop()
-	select {
-	case <-x.done:
-	case <-t.C:
-		r.mu.Lock()
-		delete(r.rounds, x.id)
+	x := r.rounds[id]
+	if x == nil || i >= len(x.errs) {
 		r.mu.Unlock()
+		return // too late; its round was given up
 	}
-	return x.errs
+	x.errs[i], x.ack = err, ack
+	x.left--
+	if x.left > 0 {
+		r.mu.Unlock()
+		return
+	}
+	delete(r.rounds, id)
+	r.mu.Unlock()
+	x.timer.Stop()
+	x.done(x)
+}
+
+// expire ends a round whose answers did not all come.
+func (r *replies) expire(x *round) {
+	r.mu.Lock()
+	mine := r.rounds[x.id] == x
+	delete(r.rounds, x.id)
+	r.mu.Unlock()
+	if mine {
+		x.done(x)
+	}
 }
 
 func (r *replies) close() {

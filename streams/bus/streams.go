@@ -139,7 +139,7 @@ func Streams(o Options) []jetstream.StreamConfig {
 			AllowAtomicPublish: true,
 			AllowMsgSchedules:  r.schedules,
 			AllowRollup:        r.schedules, // a schedule replaces its predecessor
-			AllowDirect:        true, // the console reads single messages
+			AllowDirect:        true,        // the console reads single messages
 		}
 		if r.refuse {
 			c.Discard = jetstream.DiscardNew

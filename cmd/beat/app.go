@@ -1,0 +1,476 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"beat/gateway"
+	"beat/migrations"
+	"beat/processors"
+	"beat/processors/parsing"
+	"beat/processors/processing"
+	"beat/processors/retrieval"
+	"beat/projections"
+	"beat/providers"
+	"beat/providers/credential"
+	"beat/providers/instagram/arraybobo"
+	"beat/providers/instagram/graphapi"
+	"beat/providers/ratelimit"
+	"beat/providers/youtube/ytapi"
+	"beat/streams/bridge"
+	"beat/streams/bus"
+	"beat/streams/event"
+	"beat/streams/flow"
+	"beat/streams/lanes"
+	"beat/streams/schedule"
+	"beat/streams/social"
+)
+
+// roles are what `beat run` can run, in the order of a task's way.
+var roles = []string{"scheduler", "retrieval", "parsing", "processing", "projections", "bridge", "gateway"}
+
+// providerTable is every provider. endpoint gives the base URL of a source,
+// "" for the real host.
+func providerTable(endpoint func(source string) string) providers.Set {
+	return providers.NewSet(
+		graphapi.New(endpoint("graphapi")),
+		arraybobo.New(endpoint("rapidapi-arraybobo")),
+		ytapi.New(endpoint("ytapitoken")),
+	)
+}
+
+// consumers are the durable consumers of all stages: one per flow on TASKS,
+// whose MaxAckPending is the flow's limit in the whole fleet, and one per
+// platform for parsing and processing.
+func consumers(flows []flow.Flow) []bus.Consumer {
+	var out []bus.Consumer
+	for _, f := range flows {
+		out = append(out, bus.Consumer{
+			Stream: bus.Tasks, Durable: f.Name, Filter: []string{schedule.TaskSubject(f.Platform, f.Name)},
+			MaxAckPending: f.InFlight(), AckWait: 30 * time.Second,
+		})
+	}
+	for _, p := range []social.Platform{social.Instagram, social.YouTube} {
+		out = append(out,
+			bus.Consumer{Stream: bus.Raw, Durable: "parse-" + p.Lower(), Filter: []string{"beat.raw." + p.Lower() + ".>"}, MaxAckPending: 512},
+			bus.Consumer{Stream: bus.Parsed, Durable: "process-" + p.Lower(), Filter: []string{"beat.parsed." + p.Lower() + ".>"}, MaxAckPending: 512})
+	}
+	return out
+}
+
+// An app is one process of beat: connections, and the roles that use them.
+type app struct {
+	lg      *slog.Logger
+	cfg     deps
+	pg      string
+	db      *pgxpool.Pool
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	rdb     redis.UniversalClient
+	pub     *bus.Publisher
+	set     providers.Set
+	queue   *schedule.Queue
+	proj    *projections.Projector
+	bridge  *bridge.Publisher
+	reg     *prometheus.Registry
+	metrics *bus.Metrics
+	limits  map[string]ratelimit.Spec
+	owner   string
+	flight  map[string]int // tasks in flight by flow, instead of the table's
+
+	close []func()
+	addr  chan string // where the gateway listens, once it does
+}
+
+// newApp connects. nc and rdb may be given (demo); else they are dialled.
+func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (a *app, err error) {
+	a = &app{lg: lg, cfg: cfg, nc: nc, addr: make(chan string, 1)}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	if a.limits, err = cfg.limits(); err != nil {
+		return nil, err
+	}
+	if a.pg, err = pgURL(cfg.PGURL); err != nil {
+		return nil, err
+	}
+	if a.db, err = openPG(ctx, cfg.PGURL, 24); err != nil {
+		return nil, err
+	}
+	a.close = append(a.close, a.db.Close)
+	if _, err := migrations.Up(ctx, a.pg); err != nil {
+		return nil, err
+	}
+	if a.nc == nil {
+		if a.nc, err = openNATS(cfg.NATSURL); err != nil {
+			return nil, err
+		}
+		a.close = append(a.close, a.nc.Close)
+	}
+	rdb, err := openRedis(ctx, cfg.RedisURL)
+	if err != nil {
+		return nil, err
+	}
+	a.rdb = rdb
+	a.close = append(a.close, func() { rdb.Close() }) //nolint:errcheck // nothing to be done
+	if a.js, err = jetstream.New(a.nc); err != nil {
+		return nil, err
+	}
+	drift, err := bus.Ensure(ctx, a.js, bus.Options{Replicas: cfg.Replicas}, consumers(flow.All))
+	if err != nil {
+		return nil, fmt.Errorf("nats at %s: %w", bare(cfg.NATSURL), err)
+	}
+	for _, d := range drift {
+		lg.Warn("stream differs from the table, left as it is", "drift", d.String())
+	}
+	a.reg = prometheus.NewRegistry()
+	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.metrics = bus.NewMetrics()
+	a.reg.MustRegister(a.metrics.Collectors()...)
+	a.pub = bus.NewPublisher(lg, a.js, bus.PublisherConfig{Metrics: a.metrics})
+	a.close = append(a.close, func() { a.pub.Close() }) //nolint:errcheck // only waits
+	a.set = providerTable(func(source string) string { return cfg.Endpoint[source] })
+	if err := flow.Check(flow.All, a.set.Answers); err != nil {
+		return nil, err
+	}
+	a.queue = schedule.NewQueue(a.db, cfg.Lease)
+	a.proj = projections.New(lg, a.db, a.pub, a.nc)
+	a.reg.MustRegister(
+		counter("beat_rows_total", "Account and post rows written.", func() float64 {
+			return float64(a.proj.Stats.Accounts.Load() + a.proj.Stats.Posts.Load())
+		}),
+		counter("beat_tasks_complete_total", "Tasks ended as COMPLETE.", func() float64 { return float64(a.proj.Stats.Complete.Load()) }),
+		counter("beat_tasks_failed_total", "Tasks ended as FAILED.", func() float64 { return float64(a.proj.Stats.Failed.Load()) }),
+	)
+	host, _ := os.Hostname() //nolint:errcheck // only a label
+	a.owner = host + "-" + strconv.Itoa(os.Getpid()) + "-" + uuid.NewString()[:8]
+	if cfg.RMQURL != "" {
+		a.bridge = bridge.New(lg, bridge.Config{URL: cfg.RMQURL})
+		a.reg.MustRegister(a.bridge.Collectors()...)
+	}
+	return a, nil
+}
+
+func counter(name, help string, f func() float64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, f)
+}
+
+// Close lets go of the connections, the last one first.
+func (a *app) Close() {
+	for _, f := range slices.Backward(a.close) {
+		f()
+	}
+	a.close = nil
+}
+
+// Run runs the named roles until ctx ends.
+func (a *app) Run(ctx context.Context, names []string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	has := func(r string) bool { return slices.Contains(names, r) }
+	router := bus.NewRouter(a.lg, a.js, a.pub, bus.RouterConfig{StopTimeout: a.cfg.Stop, Metrics: a.metrics, OnDead: a.onDead})
+	routes := 0
+	add := func(r bus.Route) {
+		router.Add(r)
+		routes++
+	}
+	all := consumers(flow.All)
+	if has("retrieval") {
+		creds := credential.New(a.lg, a.db, a.set)
+		if err := creds.Load(ctx); err != nil {
+			return err
+		}
+		g.Go(func() error { return creds.Run(ctx) })
+		host, _ := os.Hostname() //nolint:errcheck // only told
+		r := retrieval.New(a.lg, a.set, creds, ratelimit.New(a.rdb, ratelimit.Calls), providers.NewClient(providers.ClientConfig{}),
+			a.queue, retrieval.Config{Host: host, Limits: a.limits})
+		for _, c := range all {
+			if c.Stream == bus.Tasks {
+				add(bus.Route{Name: "retrieve-" + c.Durable, Consumer: c, Concurrency: c.MaxAckPending, Handle: r.Handle})
+			}
+		}
+	}
+	if has("parsing") {
+		p := parsing.New(a.lg, a.set)
+		for _, c := range all {
+			if c.Stream == bus.Raw {
+				add(bus.Route{Name: c.Durable, Consumer: c, Concurrency: 32, Handle: p.Handle})
+			}
+		}
+	}
+	if has("processing") {
+		p := processing.New(a.lg)
+		for _, c := range all {
+			if c.Stream == bus.Parsed {
+				add(bus.Route{Name: c.Durable, Consumer: c, Concurrency: 32, Handle: p.Handle})
+			}
+		}
+	}
+	if routes > 0 {
+		g.Go(func() error { return router.Run(ctx) })
+	}
+	if has("scheduler") {
+		s := schedule.NewScheduler(a.lg, a.queue, a.pub, flow.All, schedule.Config{
+			Owner: a.owner, Backlog: a.backlog(), InFlight: a.flight,
+		})
+		// The end of a task leaves its place free.
+		sub, err := a.nc.Subscribe(projections.DoneSubject+".*", func(*nats.Msg) { s.Wake() })
+		if err != nil {
+			return err
+		}
+		defer sub.Unsubscribe() //nolint:errcheck // the connection ends with us
+		g.Go(func() error { return s.Run(ctx) })
+	}
+	if has("projections") {
+		r := lanes.New(a.lg, a.db, a.js, lanes.Config{Name: "project"}, a.proj.Handle)
+		g.Go(func() error { return r.Run(ctx) })
+	}
+	if has("bridge") {
+		if a.bridge == nil {
+			a.lg.Warn("no RabbitMQ (RMQ_URL is not set): events wait in the stream")
+		} else {
+			g.Go(func() error { return a.bridge.Run(ctx) })
+			r := lanes.New(a.lg, a.db, a.js, lanes.Config{Name: "bridge"}, a.tell)
+			g.Go(func() error { return r.Run(ctx) })
+			g.Go(func() error { return a.traces(ctx) })
+		}
+	}
+	if has("gateway") {
+		g.Go(func() error { return a.serve(ctx) })
+	}
+	return g.Wait()
+}
+
+// onDead fails the task whose message is lost: the error is ours or the
+// provider's, never the target's, so nobody may give the target up for it.
+func (a *app) onDead(_ context.Context, m *bus.Msg, cause string, err error) []bus.Out {
+	var task social.TaskRef
+	var seq int
+	switch m.Stream {
+	case bus.Tasks:
+		var ask social.Ask
+		if unmarshal(m.Data, &ask) != nil {
+			return nil
+		}
+		task, seq = ask.Task, ask.Seq
+	case bus.Raw:
+		_, ask, err := processors.ReadRaw(m.Header)
+		if err != nil {
+			return nil
+		}
+		task, seq = ask.Task, ask.Seq
+	case bus.Parsed:
+		b, err := social.UnmarshalBatch(m.Data)
+		if err != nil {
+			return nil
+		}
+		task, seq = b.Ask.Task, b.Ask.Seq
+	}
+	if task.ID == 0 {
+		return nil
+	}
+	text := cause
+	if err != nil {
+		text += ": " + processors.OneLine(err.Error())
+	}
+	c := event.Commit{
+		Task: task, Seq: seq, Parts: 1,
+		Final: &social.Final{Status: social.Failed, Data: "(409, '" + strings.ReplaceAll(text, "'", "\"") + "')"},
+		Raw:   social.Raw{ID: social.ID("dead", m.Stream, m.Seq), At: m.Time.UTC()},
+	}
+	data, err := c.Marshal()
+	if err != nil {
+		return nil
+	}
+	return []bus.Out{{
+		Subject: event.Subject(event.Shard("task:"+strconv.FormatInt(task.ID, 10)), task.Platform, event.KindCommit),
+		ID:      c.MsgID(), Data: data,
+	}}
+}
+
+// backlog counts the messages that wait downstream of retrieval, and the
+// events that are not projected yet. It is looked at often, so it remembers.
+func (a *app) backlog() func(context.Context) (int, error) {
+	var mu sync.Mutex
+	var at time.Time
+	var last int
+	return func(ctx context.Context) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(at) < 250*time.Millisecond {
+			return last, nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		n := 0
+		for _, c := range consumers(flow.All) {
+			if c.Stream == bus.Tasks {
+				continue
+			}
+			cons, err := a.js.Consumer(ctx, c.Stream, c.Durable)
+			if err != nil {
+				return 0, err
+			}
+			n += int(cons.CachedInfo().NumPending)
+		}
+		at, last = time.Now(), n
+		return n, nil
+	}
+}
+
+// tell is the lanes.Handler of the bridge.
+func (a *app) tell(ctx context.Context, b *lanes.Batch) error {
+	var out []bridge.Message
+	for _, m := range b.Msgs {
+		msgs, err := bridge.Messages(m.Subject, m.Header, m.Data)
+		if err != nil {
+			a.lg.Error("event cannot be told, passed over", "subject", m.Subject, "seq", m.Seq, "err", err)
+			continue
+		}
+		out = append(out, msgs...)
+	}
+	if err := a.bridge.Publish(ctx, out); err != nil {
+		return err
+	}
+	if err := b.Save(ctx, a.db); err != nil {
+		return err
+	}
+	b.Saved()
+	return nil
+}
+
+// traces tells RabbitMQ of every call that got an answer, read off the
+// headers of the raw answers. A durable consumer will do: calls have no order.
+func (a *app) traces(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := a.tracesOnce(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		a.lg.Warn("telling calls stopped, starting again", "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
+}
+
+func (a *app) tracesOnce(ctx context.Context) error {
+	c, err := a.js.CreateOrUpdateConsumer(ctx, bus.Raw, jetstream.ConsumerConfig{
+		Durable: "trace", AckPolicy: jetstream.AckAllPolicy, HeadersOnly: true, MaxAckPending: 5000, AckWait: 2 * time.Minute,
+	})
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		batch, err := c.Fetch(500, jetstream.FetchMaxWait(2*time.Second))
+		if err != nil {
+			return err
+		}
+		var out []bridge.Message
+		var last jetstream.Msg
+		for m := range batch.Messages() {
+			last = m
+			meta, err := m.Metadata()
+			if err != nil {
+				continue
+			}
+			t, err := bridge.Trace(m.Headers().Get, meta.Timestamp)
+			if err != nil {
+				if !errors.Is(err, bridge.ErrNoTrace) {
+					a.lg.Warn("call cannot be told, passed over", "seq", meta.Sequence.Stream, "err", err)
+				}
+				continue
+			}
+			out = append(out, t)
+		}
+		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+			return err
+		}
+		if last == nil {
+			continue
+		}
+		if err := a.bridge.Publish(ctx, out); err != nil {
+			return err
+		}
+		if err := last.Ack(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ready says what is missing, for /readyz.
+func (a *app) ready(ctx context.Context) map[string]error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	out := map[string]error{}
+	if err := a.db.Ping(ctx); err != nil {
+		out["postgres"] = errors.New(pgReason(err))
+	}
+	if !a.nc.IsConnected() {
+		out["nats"] = errors.New("not connected")
+	}
+	if err := a.rdb.Ping(ctx).Err(); err != nil {
+		out["redis"] = errors.New("does not answer")
+	}
+	return out
+}
+
+func (a *app) serve(ctx context.Context) error {
+	gw := gateway.New(a.lg, a.db, a.queue, gateway.Config{
+		CDNBase: a.cfg.CDN, Heartbeat: a.cfg.Heartbeat, Ready: a.ready,
+		Metrics: promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}),
+	})
+	sub, err := a.nc.Subscribe(projections.DoneSubject+".*", func(m *nats.Msg) {
+		if id, err := strconv.ParseInt(strings.TrimPrefix(m.Subject, projections.DoneSubject+"."), 10, 64); err == nil {
+			gw.TaskDone(id)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // the connection ends with us
+	l, err := net.Listen("tcp", a.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	a.lg.Info("gateway listens", "addr", l.Addr().String())
+	select {
+	case a.addr <- l.Addr().String():
+	default:
+	}
+	srv := &http.Server{Handler: gw.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("gateway: %w", err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.Stop)
+	defer cancel()
+	return srv.Shutdown(stop)
+}

@@ -1,0 +1,501 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"beat/migrations"
+	"beat/providers/sandbox"
+	"beat/streams/flow"
+	"beat/streams/schedule"
+	"beat/streams/social"
+)
+
+func unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+// show prints v as JSON.
+func show(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// grid prints rows as a table.
+func grid(w io.Writer, head []any, rows [][]any) {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	style := table.StyleLight
+	style.Options.DrawBorder = false
+	style.Options.SeparateColumns = false
+	t.SetStyle(style)
+	t.AppendHeader(head)
+	for _, r := range rows {
+		t.AppendRow(r)
+	}
+	t.Render()
+}
+
+type runCmd struct {
+	Roles []string `arg:"" optional:"" help:"scheduler, retrieval, parsing, processing, projections, bridge, gateway."`
+	deps
+}
+
+func (c *runCmd) Run(ctx context.Context, g *globals) error {
+	lg, err := g.logger()
+	if err != nil {
+		return usageError{err}
+	}
+	names := c.Roles
+	if len(names) == 0 {
+		names = roles
+	}
+	for _, n := range names {
+		if !slices.Contains(roles, n) {
+			return usageError{fmt.Errorf("unknown role %q: roles are %s", n, strings.Join(roles, ", "))}
+		}
+	}
+	if slices.Contains(c.Roles, "bridge") && c.RMQURL == "" {
+		return usageError{errors.New("role bridge needs RabbitMQ: set RMQ_URL or --rmq-url")}
+	}
+	a, err := newApp(ctx, lg, c.deps, nil)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	lg.Info("running", "roles", strings.Join(names, " "), "version", version)
+	err = a.Run(ctx, names)
+	lg.Info("stopped")
+	return err
+}
+
+type enqueueCmd struct {
+	pgFlags
+	Flow     string        `arg:"" help:"Name of the flow; beat flows list shows them."`
+	Params   []string      `arg:"" optional:"" help:"key=value; a value that is a JSON list or object is taken as such, a list may also be a,b,c."`
+	Priority int           `help:"Larger runs first." default:"1"`
+	Key      string        `help:"Idempotency key: a second task with it is not stored."`
+	Wait     bool          `help:"Follow the task to its end; exit code 1 when it failed."`
+	Timeout  time.Duration `help:"How long to wait." default:"5m"`
+}
+
+// params reads key=value arguments in the types of the flow's table.
+func params(f flow.Flow, args []string) (json.RawMessage, error) {
+	out := map[string]any{}
+	for _, a := range args {
+		k, v, ok := strings.Cut(a, "=")
+		if !ok || k == "" {
+			return nil, fmt.Errorf("%q is not key=value", a)
+		}
+		i := slices.IndexFunc(f.Params, func(p flow.Param) bool { return p.Name == k })
+		switch {
+		case v == "null":
+			out[k] = nil
+		case i >= 0 && f.Params[i].Type == flow.Texts && !strings.HasPrefix(v, "["):
+			out[k] = strings.Split(v, ",")
+		case i >= 0 && f.Params[i].Type == flow.Text:
+			out[k] = v
+		case json.Valid([]byte(v)):
+			out[k] = json.RawMessage(v)
+		default:
+			out[k] = v
+		}
+	}
+	raw, err := json.Marshal(out)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Decode(raw)
+	return raw, err
+}
+
+func (c *enqueueCmd) Run(ctx context.Context, g *globals) error {
+	f, ok := flow.ByName(c.Flow)
+	if !ok {
+		return usageError{fmt.Errorf("unknown flow %q: flows are %s", c.Flow, strings.Join(flow.Names(), ", "))}
+	}
+	raw, err := params(f, c.Params)
+	if err != nil {
+		return usageError{err}
+	}
+	db, err := openPG(ctx, c.PGURL, 2)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	r := schedule.Request{Flow: f.Name, Platform: f.Platform, Params: raw, Priority: c.Priority}
+	if c.Key != "" {
+		r.IdempotencyKey = &c.Key
+	}
+	e, err := schedule.NewQueue(db, 0).Enqueue(ctx, r)
+	if err != nil {
+		return err
+	}
+	if !c.Wait {
+		if g.JSON {
+			return show(g.stdout, e)
+		}
+		fmt.Fprintln(g.stdout, e.ID)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	for status := ""; ; {
+		t, err := readTask(ctx, db, e.ID)
+		if err != nil {
+			return fmt.Errorf("task %d is stored, but following it stopped: %w", e.ID, err)
+		}
+		if t.Status != status && !g.JSON {
+			fmt.Fprintf(g.stdout, "%d %s\n", t.ID, t.Status)
+		}
+		status = t.Status
+		if status == social.Complete || status == social.Failed {
+			if g.JSON {
+				if err := show(g.stdout, t); err != nil {
+					return err
+				}
+			}
+			if status == social.Failed {
+				return fmt.Errorf("task %d failed: %s", t.ID, deref(t.Data))
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+type taskRow struct {
+	ID         int64           `json:"id" db:"id"`
+	Flow       string          `json:"flow" db:"flow"`
+	Platform   string          `json:"platform" db:"platform"`
+	Status     string          `json:"status" db:"status"`
+	Priority   *int            `json:"priority" db:"priority"`
+	Params     json.RawMessage `json:"params" db:"params"`
+	Data       *string         `json:"data" db:"data"`
+	CreatedAt  *time.Time      `json:"created_at" db:"created_at"`
+	PickedAt   *time.Time      `json:"picked_at" db:"picked_at"`
+	ScrapedAt  *time.Time      `json:"scraped_at" db:"scraped_at"`
+	RetryCount *int            `json:"retry_count" db:"retry_count"`
+}
+
+const taskColumns = `id, coalesce(flow, '') AS flow, coalesce(platform, '') AS platform, coalesce(status, '') AS status, priority,
+	coalesce(params, 'null') AS params, data, created_at, picked_at, scraped_at, retry_count`
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func readTask(ctx context.Context, db querier, id int64) (taskRow, error) {
+	rows, err := db.Query(ctx, `SELECT `+taskColumns+` FROM scrape_request_log WHERE id = $1`, id)
+	if err != nil {
+		return taskRow{}, err
+	}
+	t, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[taskRow])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return t, fmt.Errorf("there is no task %d", id)
+	}
+	return t, err
+}
+
+type tasksCmd struct {
+	List tasksListCmd `cmd:"" help:"List tasks, the newest first."`
+	Show tasksShowCmd `cmd:"" help:"Show one task."`
+}
+
+type tasksListCmd struct {
+	pgFlags
+	Status string `help:"Only this status: PENDING, PROCESSING, COMPLETE, FAILED."`
+	Flow   string `help:"Only this flow."`
+	Limit  int    `help:"At most this many." default:"20"`
+}
+
+func (c *tasksListCmd) Run(ctx context.Context, g *globals) error {
+	db, err := openPG(ctx, c.PGURL, 1)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	rows, err := db.Query(ctx, `SELECT `+taskColumns+` FROM scrape_request_log
+WHERE ($1 = '' OR status = $1) AND ($2 = '' OR flow = $2) ORDER BY id DESC LIMIT $3`, strings.ToUpper(c.Status), c.Flow, c.Limit)
+	if err != nil {
+		return err
+	}
+	ts, err := pgx.CollectRows(rows, pgx.RowToStructByName[taskRow])
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		return show(g.stdout, ts)
+	}
+	var out [][]any
+	for _, t := range ts {
+		out = append(out, []any{t.ID, t.Flow, t.Status, clip(string(t.Params), 48), clip(deref(t.Data), 48), when(t.CreatedAt)})
+	}
+	grid(g.stdout, []any{"id", "flow", "status", "params", "data", "created"}, out)
+	return nil
+}
+
+func clip(s string, n int) string {
+	r := []rune(s)
+	if len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+func when(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return t.Format("2006-01-02 15:04:05")
+}
+
+type tasksShowCmd struct {
+	pgFlags
+	ID int64 `arg:"" help:"Number of the task."`
+}
+
+func (c *tasksShowCmd) Run(ctx context.Context, g *globals) error {
+	db, err := openPG(ctx, c.PGURL, 1)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	t, err := readTask(ctx, db, c.ID)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		return show(g.stdout, t)
+	}
+	grid(g.stdout, []any{"task", t.ID}, [][]any{
+		{"flow", t.Flow}, {"platform", t.Platform}, {"status", t.Status}, {"params", string(t.Params)}, {"data", deref(t.Data)},
+		{"created", when(t.CreatedAt)}, {"picked", when(t.PickedAt)}, {"ended", when(t.ScrapedAt)},
+	})
+	return nil
+}
+
+type flowsCmd struct {
+	List flowsListCmd `cmd:"" help:"List the flows, their parameters and limits."`
+}
+
+type flowsListCmd struct{}
+
+func (c *flowsListCmd) Run(g *globals) error {
+	type row struct {
+		Name     string   `json:"name"`
+		Platform string   `json:"platform"`
+		Params   []string `json:"params"`
+		Steps    []string `json:"steps"`
+		InFlight int      `json:"in_flight"`
+	}
+	var all []row
+	var out [][]any
+	for _, f := range flow.All {
+		r := row{Name: f.Name, Platform: string(f.Platform), InFlight: f.InFlight()}
+		for _, p := range f.Params {
+			r.Params = append(r.Params, p.Name)
+		}
+		for _, s := range f.Steps {
+			r.Steps = append(r.Steps, s.Name)
+		}
+		all = append(all, r)
+		out = append(out, []any{r.Name, r.Platform, strings.Join(r.Params, ", "), strings.Join(r.Steps, " → "), r.InFlight})
+	}
+	if g.JSON {
+		return show(g.stdout, all)
+	}
+	grid(g.stdout, []any{"flow", "platform", "params", "steps", "in flight"}, out)
+	return nil
+}
+
+type migrateCmd struct{ pgFlags }
+
+func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
+	u, err := pgURL(c.PGURL)
+	if err != nil {
+		return err
+	}
+	db, err := openPG(ctx, c.PGURL, 1)
+	if err != nil {
+		return err
+	}
+	db.Close()
+	r, err := migrations.Up(ctx, u)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		return show(g.stdout, r)
+	}
+	for _, f := range r.Applied {
+		fmt.Fprintln(g.stdout, "applied", f)
+	}
+	fmt.Fprintln(g.stdout, "schema is at version", r.Version)
+	return nil
+}
+
+type versionCmd struct{}
+
+func (c *versionCmd) Run(g *globals) error {
+	if g.JSON {
+		return show(g.stdout, map[string]any{"version": version, "go": runtime.Version(), "schema": migrations.Latest()})
+	}
+	fmt.Fprintln(g.stdout, "beat", version, runtime.Version())
+	return nil
+}
+
+type sandboxCmd struct {
+	Listen   string `help:"Address to serve at." default:"127.0.0.1:8900"`
+	Fixtures string `help:"Folder of real answers to serve for the entities they are about." type:"path"`
+}
+
+func (c *sandboxCmd) Run(ctx context.Context, g *globals) error {
+	s, err := sandbox.Listen(c.Listen, sandbox.Config{Fixtures: c.Fixtures})
+	if err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	defer s.Close() //nolint:errcheck // ends with the process
+	if g.JSON {
+		if err := show(g.stdout, map[string]string{"url": s.URL}); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(g.stdout, "sandbox at %s, faults at %s/_sandbox/faults, Ctrl-C stops it\n", s.URL, s.URL)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+type doctorCmd struct{ deps }
+
+// A check is one line of the doctor.
+type check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	Says string `json:"says"`
+}
+
+func (c *doctorCmd) Run(ctx context.Context, g *globals) error {
+	checks := c.checks(ctx)
+	bad := 0
+	for _, k := range checks {
+		if !k.OK {
+			bad++
+		}
+	}
+	if g.JSON {
+		if err := show(g.stdout, checks); err != nil {
+			return err
+		}
+	} else {
+		for _, k := range checks {
+			mark := "ok  "
+			if !k.OK {
+				mark = "FAIL"
+			}
+			fmt.Fprintf(g.stdout, "%s  %-12s %s\n", mark, k.Name, k.Says)
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d of %d checks failed", bad, len(checks))
+	}
+	return nil
+}
+
+func (c *doctorCmd) checks(ctx context.Context) (out []check) {
+	add := func(name string, err error, ok string) {
+		k := check{name, err == nil, ok}
+		if err != nil {
+			k.Says = err.Error()
+		}
+		out = append(out, k)
+	}
+	if db, err := openPG(ctx, c.PGURL, 2); err != nil {
+		add("postgres", err, "")
+	} else {
+		defer db.Close()
+		var v, tz string
+		var schema int64
+		err := db.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('timezone')`).Scan(&v, &tz)
+		add("postgres", err, "version "+v+", session zone "+tz)
+		err = db.QueryRow(ctx, `SELECT max(version_id) FROM beat_schema_version`).Scan(&schema)
+		switch {
+		case err != nil:
+			add("schema", errors.New("not there: run beat migrate"), "")
+		case schema != migrations.Latest():
+			add("schema", fmt.Errorf("version %d, this build wants %d: run beat migrate", schema, migrations.Latest()), "")
+		default:
+			add("schema", nil, "version "+strconv.FormatInt(schema, 10))
+			set := providerTable(func(string) string { return "" })
+			for source := range set {
+				var n int
+				err := db.QueryRow(ctx, `SELECT count(*) FROM credential WHERE source = $1 AND enabled AND NOT coalesce(data_access_expired, false)`, source).Scan(&n)
+				if err == nil && n == 0 {
+					err = fmt.Errorf("no enabled credential of %s: insert a row into table credential", source)
+				}
+				add("credential", err, fmt.Sprintf("%s: %d enabled", source, n))
+			}
+		}
+	}
+	if nc, err := openNATS(c.NATSURL); err != nil {
+		add("nats", err, "")
+	} else {
+		defer nc.Close()
+		v := nc.ConnectedServerVersion()
+		if versionBelow(v, 2, 15) {
+			err = fmt.Errorf("version %s: atomic batches and message schedules need 2.15 or newer", v)
+		}
+		add("nats", err, "version "+v)
+		add("payload", payload(nc.MaxPayload()), fmt.Sprintf("messages up to %d MiB", nc.MaxPayload()>>20))
+	}
+	if rdb, err := openRedis(ctx, c.RedisURL); err != nil {
+		add("redis", err, "")
+	} else {
+		rdb.Close() //nolint:errcheck // done with it
+		add("redis", nil, "answers")
+	}
+	if c.RMQURL == "" {
+		add("rabbitmq", nil, "not configured (RMQ_URL): events wait in the stream")
+	} else {
+		add("rabbitmq", dialRabbit(c.RMQURL), "answers")
+	}
+	return out
+}
+
+func payload(n int64) error {
+	if n < 7<<20 {
+		return fmt.Errorf("max_payload is %d bytes: answers of up to 6 MiB need 8MB in nats.conf", n)
+	}
+	return nil
+}
+
+func versionBelow(v string, major, minor int) bool {
+	p := strings.SplitN(v, ".", 3)
+	if len(p) < 2 {
+		return false
+	}
+	a, _ := strconv.Atoi(p[0]) //nolint:errcheck // 0 is below
+	b, _ := strconv.Atoi(p[1]) //nolint:errcheck // 0 is below
+	return a < major || a == major && b < minor
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/redis/go-redis/v9"
+
+	"beat/providers/ratelimit"
+)
+
+// pgFlags is how to reach Postgres.
+type pgFlags struct {
+	PGURL string `help:"Postgres, postgres://user@host/db. The existing postgresql+asyncpg:// form is accepted." env:"PG_URL" name:"pg-url" placeholder:"URL"`
+}
+
+// deps are the servers and settings of a running process.
+type deps struct {
+	pgFlags
+	NATSURL   string            `help:"NATS with JetStream." env:"NATS_URL" name:"nats-url" default:"nats://127.0.0.1:4222"`
+	RedisURL  string            `help:"Redis, for the rate limits." env:"REDIS_URL" name:"redis-url" default:"redis://127.0.0.1:6379/0"`
+	RMQURL    string            `help:"RabbitMQ. Without it the bridge does not run and events wait in the stream." env:"RMQ_URL" name:"rmq-url" placeholder:"URL"`
+	Listen    string            `help:"Address of the gateway." env:"BEAT_LISTEN" default:"0.0.0.0:8000"`
+	Heartbeat bool              `help:"Initial state of /heartbeat." env:"HEARTBEAT"`
+	CDN       string            `help:"Base URL of mirrored pictures." env:"CDN_BASE_URL" name:"cdn-base-url"`
+	Lease     time.Duration     `help:"How long a claimed task is believed to be running without a sign of life." env:"BEAT_LEASE" default:"15m"`
+	Replicas  int               `help:"Copies of each stream, for a NATS cluster." env:"BEAT_REPLICAS" default:"1"`
+	Endpoint  map[string]string `help:"Base URL of a provider instead of the real host, source=URL." env:"BEAT_ENDPOINTS" placeholder:"SOURCE=URL"`
+	Limit     map[string]string `help:"Rate limit of a source instead of the contract's, source=REQUESTS/SECONDS; 0/1 is none." env:"BEAT_LIMITS" placeholder:"SOURCE=N/S"`
+	Stop      time.Duration     `help:"How long work in hand may take once told to stop." name:"stop-timeout" default:"30s"`
+}
+
+// pgURL is a URL that pgx understands.
+func pgURL(u string) (string, error) {
+	if u == "" {
+		return "", usageError{errors.New("no Postgres: set PG_URL or --pg-url, such as postgres://user@host:5432/beat")}
+	}
+	if scheme, rest, ok := strings.Cut(u, "://"); ok && strings.HasPrefix(scheme, "postgres") {
+		u = "postgres://" + rest
+	}
+	if _, err := pgx.ParseConfig(u); err != nil {
+		return "", usageError{errors.New("PG_URL cannot be read: want postgres://user:password@host:port/database")}
+	}
+	return u, nil
+}
+
+// openPG connects and checks that Postgres answers.
+func openPG(ctx context.Context, u string, conns int32) (*pgxpool.Pool, error) {
+	u, err := pgURL(u)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := pgxpool.ParseConfig(u)
+	if err != nil {
+		return nil, usageError{errors.New("PG_URL cannot be read")}
+	}
+	cfg.MaxConns = conns
+	cfg.MinConns = 1
+	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	cfg.ConnConfig.RuntimeParams["application_name"] = "beat"
+	cfg.ConnConfig.RuntimeParams["statement_timeout"] = "60000"
+	db, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("postgres at %s: %w", place(cfg), err)
+	}
+	ping, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := db.Ping(ping); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("postgres at %s does not answer: %s", place(cfg), pgReason(err))
+	}
+	return db, nil
+}
+
+func place(cfg *pgxpool.Config) string {
+	return net.JoinHostPort(cfg.ConnConfig.Host, strconv.Itoa(int(cfg.ConnConfig.Port))) + "/" + cfg.ConnConfig.Database
+}
+
+// pgReason is the last cause, on one line, without the connection string.
+func pgReason(err error) string {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			break
+		}
+		err = next
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+func openNATS(u string) (*nats.Conn, error) {
+	nc, err := nats.Connect(u, nats.Name("beat"), nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
+		nats.Timeout(5*time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("nats at %s does not answer: %w", bare(u), err)
+	}
+	return nc, nil
+}
+
+func openRedis(ctx context.Context, u string) (*redis.Client, error) {
+	o, err := redis.ParseURL(u)
+	if err != nil {
+		return nil, usageError{errors.New("REDIS_URL cannot be read: want redis://host:port/db")}
+	}
+	rdb := redis.NewClient(o)
+	ping, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := rdb.Ping(ping).Err(); err != nil {
+		rdb.Close() //nolint:errcheck // it never worked
+		return nil, fmt.Errorf("redis at %s does not answer: %w", o.Addr, err)
+	}
+	return rdb, nil
+}
+
+// bare is a URL without user and password.
+func bare(u string) string {
+	p, err := url.Parse(u)
+	if err != nil {
+		return "the given URL"
+	}
+	return p.Host
+}
+
+// limits reads --limit.
+func (d *deps) limits() (map[string]ratelimit.Spec, error) {
+	out := map[string]ratelimit.Spec{}
+	for source, text := range d.Limit {
+		n, s, ok := strings.Cut(text, "/")
+		requests, err1 := strconv.Atoi(n)
+		seconds, err2 := strconv.Atoi(s)
+		if !ok || err1 != nil || err2 != nil || requests < 0 || seconds < 1 {
+			return nil, usageError{fmt.Errorf("--limit %s=%s: want REQUESTS/SECONDS, such as 100/30", source, text)}
+		}
+		out[source] = ratelimit.Spec{Name: source, Requests: requests, Seconds: seconds}
+	}
+	return out, nil
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"beat/providers/sandbox"
+	"beat/streams/bus/natsd"
+	"beat/streams/servers"
+)
+
+func dialRabbit(url string) error {
+	c, err := amqp.DialConfig(url, amqp.Config{Dial: amqp.DefaultDial(5 * time.Second)})
+	if err != nil {
+		return fmt.Errorf("rabbitmq at %s does not answer: %w", bare(url), err)
+	}
+	return c.Close()
+}
+
+// A local is everything that beat needs, on this machine and only for this
+// process: JetStream and Redis within it, Postgres beside it unless a URL is
+// given, and the sandbox in place of the providers.
+type local struct {
+	deps deps
+	nats *natsd.Server
+	nc   *nats.Conn
+	pg   *servers.Server // nil: PG_URL was given
+	box  *sandbox.Server // nil: elsewhere
+	dir  string
+
+	stops []func()
+}
+
+type localConfig struct {
+	pgURL      string
+	rmqURL     string
+	fixtures   string
+	syncAlways bool
+	fsync      bool
+	settings   map[string]string // of Postgres
+	sandboxURL string            // use this one instead of starting one
+	redisURL   string            // likewise
+}
+
+func startLocal(ctx context.Context, lg *slog.Logger, cfg localConfig) (l *local, err error) {
+	l = &local{}
+	defer func() {
+		if err != nil {
+			l.Stop()
+		}
+	}()
+	if l.dir, err = os.MkdirTemp("", "beat-"); err != nil {
+		return nil, err
+	}
+	l.stops = append(l.stops, func() { os.RemoveAll(l.dir) }) //nolint:errcheck // a temporary folder
+	l.deps.RMQURL, l.deps.RedisURL = cfg.rmqURL, cfg.redisURL
+	l.deps.Listen = "127.0.0.1:0"
+	l.deps.Heartbeat = true
+	l.deps.Stop = 10 * time.Second
+	l.deps.Endpoint, l.deps.Limit = map[string]string{}, map[string]string{}
+	if l.nats, err = natsd.Start(natsd.Config{Dir: filepath.Join(l.dir, "jetstream"), SyncAlways: cfg.syncAlways}); err != nil {
+		return nil, err
+	}
+	l.stops = append(l.stops, l.nats.Stop)
+	l.deps.NATSURL = l.nats.URL()
+	if l.nc, err = l.nats.Connect(nats.MaxReconnects(-1)); err != nil {
+		return nil, err
+	}
+	l.stops = append(l.stops, l.nc.Close)
+	l.deps.PGURL = cfg.pgURL
+	if cfg.pgURL == "" {
+		if l.pg, err = servers.Postgres(ctx, servers.PostgresConfig{Fsync: cfg.fsync, Settings: cfg.settings}); err != nil {
+			return nil, err
+		}
+		l.stops = append(l.stops, func() { l.pg.Discard() }) //nolint:errcheck // a private server
+		l.deps.PGURL = l.pg.URL
+	}
+	if cfg.redisURL == "" {
+		m := miniredis.NewMiniRedis()
+		if err := m.Start(); err != nil {
+			return nil, err
+		}
+		// Its clock stands still unless it is moved.
+		tick := time.NewTicker(50 * time.Millisecond)
+		done := make(chan struct{})
+		go func() {
+			for last := time.Now(); ; {
+				select {
+				case <-done:
+					return
+				case now := <-tick.C:
+					m.FastForward(now.Sub(last))
+					last = now
+				}
+			}
+		}()
+		l.stops = append(l.stops, func() { tick.Stop(); close(done); m.Close() })
+		l.deps.RedisURL = "redis://" + m.Addr() + "/0"
+	}
+	url := cfg.sandboxURL
+	if url == "" {
+		if l.box, err = sandbox.Listen("127.0.0.1:0", sandbox.Config{Fixtures: cfg.fixtures}); err != nil {
+			return nil, err
+		}
+		l.stops = append(l.stops, func() { l.box.Close() }) //nolint:errcheck // ends with us
+		url = l.box.URL
+	}
+	base := &sandbox.Sandbox{}
+	for _, source := range sandbox.Sources {
+		l.deps.Endpoint[source] = base.BaseURL(url, source)
+	}
+	return l, nil
+}
+
+// Stop stops what was started, the last one first.
+func (l *local) Stop() {
+	for i := len(l.stops) - 1; i >= 0; i-- {
+		l.stops[i]()
+	}
+	l.stops = nil
+}
+
+// sandboxCredentials makes the rows that the sandbox accepts.
+func sandboxCredentials(ctx context.Context, db *pgxpool.Pool) error {
+	box, err := sandbox.New(sandbox.Config{})
+	if err != nil {
+		return err
+	}
+	defer box.Close()
+	for _, c := range box.Credentials() {
+		_, err := db.Exec(ctx, `
+INSERT INTO credential (idempotency_key, source, credentials, enabled, created_at, updated_at)
+VALUES ($1, $2, $3, true, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC')
+ON CONFLICT (idempotency_key) DO NOTHING`, "sandbox-"+c.Source, c.Source, c.Fields)
+		if err != nil {
+			return fmt.Errorf("insert the sandbox's credentials: %w", err)
+		}
+	}
+	return nil
+}
+
+// child starts this program with other arguments; it ends with ctx.
+func child(ctx context.Context, env []string, args ...string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, errors.New("cannot find my own program file")
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = os.Stderr
+	return cmd, nil
+}

@@ -1,0 +1,106 @@
+// Command beat is the whole system: each stage is a role of `beat run`, and
+// everything that an operator does is a subcommand.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// globals are the flags that every command has.
+type globals struct {
+	JSON     bool   `help:"Print JSON for machines instead of text." name:"json"`
+	LogLevel string `help:"Log threshold: debug, info, warn or error." env:"LOG_LEVEL" default:"info"`
+
+	stdout, stderr io.Writer
+}
+
+func (g *globals) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(g.LogLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", g.LogLevel)
+	}
+	return slog.New(slog.NewTextHandler(g.stderr, &slog.HandlerOptions{Level: level})), nil
+}
+
+type cli struct {
+	globals
+
+	Run     runCmd     `cmd:"" help:"Run roles of the pipeline until interrupted; all of them by default."`
+	Demo    demoCmd    `cmd:"" help:"Run the main job with nothing but Postgres, and show it happening."`
+	Enqueue enqueueCmd `cmd:"" help:"Store a task: beat enqueue FLOW key=value …"`
+	Tasks   tasksCmd   `cmd:"" help:"Look at tasks."`
+	Flows   flowsCmd   `cmd:"" help:"Look at the flow table."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database schema up to date."`
+	Doctor  doctorCmd  `cmd:"" help:"Check every dependency and say what to do."`
+	Sandbox sandboxCmd `cmd:"" help:"Serve the provider sandbox over HTTP."`
+	Bench   benchCmd   `cmd:"" help:"Measure the whole path through the sandbox."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// usageError is a mistake in the command line: exit code 2.
+type usageError struct{ error }
+
+// run is main without the process: tests call it.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c cli
+	c.stdout, c.stderr = stdout, stderr
+	exited := -1
+	p, err := kong.New(&c, kong.Name("beat"), kong.UsageOnError(), kong.Writers(stdout, stderr),
+		kong.Description("Collects social media data: fetches, keeps every answer, folds it into Postgres, tells RabbitMQ."),
+		kong.Exit(func(code int) { exited = code; panic(exitPanic{}) }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(&c.globals))
+	if err != nil {
+		fmt.Fprintln(stderr, "beat:", err)
+		return 2
+	}
+	k, err := parse(p, args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "beat:", err)
+		return 2
+	}
+	if err := k.Run(); err != nil {
+		fmt.Fprintln(stderr, "beat:", err)
+		var u usageError
+		if errors.As(err, &u) {
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
+
+type exitPanic struct{}
+
+// parse turns kong's exit after --help into a return.
+func parse(p *kong.Kong, args []string) (k *kong.Context, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(exitPanic); !ok {
+				panic(r)
+			}
+		}
+	}()
+	return p.Parse(args)
+}
