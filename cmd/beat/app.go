@@ -103,8 +103,8 @@ type app struct {
 }
 
 // newApp connects. nc and rdb may be given (demo); else they are dialled.
-func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (a *app, err error) {
-	a = &app{lg: lg, cfg: cfg, nc: nc, addr: make(chan string, 1)}
+func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *app, err error) {
+	a := &app{lg: lg, cfg: cfg, nc: nc, addr: make(chan string, 1)}
 	defer func() {
 		if err != nil {
 			a.Close()

@@ -105,6 +105,9 @@ func toInt(n Node) (json.RawMessage, error) {
 		return json.RawMessage("0"), nil
 	case gjson.String:
 		s := strings.TrimSpace(n.r.Str)
+		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+			return social.Int(i), nil
+		}
 		i, ok := new(big.Int).SetString(s, 10)
 		if !ok || len(s) > 40 {
 			return nil, errors.New("text that is no integer, want a count")

@@ -1,0 +1,468 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"beat/migrations"
+	"beat/providers/sandbox"
+	"beat/streams/bridge"
+	"beat/streams/schedule"
+	"beat/streams/servers"
+	"beat/streams/servers/servertest"
+	"beat/streams/social"
+)
+
+// TestMain lets the test binary stand in for beat, so that the tests can run
+// roles as processes of their own and kill them.
+func TestMain(m *testing.M) {
+	if os.Getenv("BEAT_TEST_CHILD") == "1" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// A world is a private set of servers for one test.
+type world struct {
+	*local
+	t     *testing.T
+	db    *pgxpool.Pool
+	queue *schedule.Queue
+}
+
+// newDatabase makes an empty database on the suite's server.
+func newDatabase(t *testing.T) string {
+	t.Helper()
+	admin := servertest.Postgres(t)
+	name := fmt.Sprintf("beat_e2e_%d_%d", os.Getpid(), time.Now().UnixNano())
+	conn, err := pgx.Connect(t.Context(), admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := pgx.ParseConfig(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", cfg.User, cfg.Host, cfg.Port, name)
+}
+
+func newWorld(t *testing.T, cfg localConfig) *world {
+	t.Helper()
+	if cfg.pgURL == "" {
+		cfg.pgURL = newDatabase(t)
+	}
+	l, err := startLocal(t.Context(), slog.New(slog.DiscardHandler), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Stop)
+	if _, err := migrations.Up(t.Context(), cfg.pgURL); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openPG(t.Context(), cfg.pgURL, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	if err := sandboxCredentials(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sandbox.Sources {
+		l.deps.Limit[s] = "0/1"
+	}
+	return &world{local: l, t: t, db: db, queue: schedule.NewQueue(db, 0)}
+}
+
+// runAll runs all roles within this process until the test ends.
+func (w *world) runAll() *app {
+	w.t.Helper()
+	a, err := newApp(w.t.Context(), slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), w.deps, w.nc)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(w.t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx, roles) }()
+	w.t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			w.t.Errorf("roles ended with %v", err)
+		}
+		a.Close()
+	})
+	return a
+}
+
+func (w *world) enqueue(n int) {
+	w.t.Helper()
+	rs := make([]schedule.Request, n)
+	for i := range rs {
+		rs[i] = schedule.Request{Flow: "refresh_profile_by_handle", Platform: social.Instagram,
+			Params: json.RawMessage(fmt.Sprintf(`{"handle":"creator%05d"}`, i+1))}
+	}
+	if err := w.queue.EnqueueAll(w.t.Context(), rs); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) int(sql string, args ...any) (n int) {
+	w.t.Helper()
+	if err := w.db.QueryRow(w.t.Context(), sql, args...).Scan(&n); err != nil {
+		n = -1 // the server may be on its way
+	}
+	return n
+}
+
+func (w *world) until(what string, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			rows, _ := w.db.Query(w.t.Context(), "SELECT status, count(*)::int, min(data) FROM scrape_request_log GROUP BY 1") //nolint:errcheck // for the message
+			state, _ := pgx.CollectRows(rows, pgx.RowToMap)                                                                    //nolint:errcheck // likewise
+			w.t.Fatalf("%s did not happen; tasks: %v", what, state)
+		}
+	}
+}
+
+func (w *world) complete() int {
+	return w.int("SELECT count(*) FROM scrape_request_log WHERE status = 'COMPLETE'")
+}
+
+// check asserts what n full refreshes of fresh profiles leave behind.
+func (w *world) check(n int) {
+	w.t.Helper()
+	for _, c := range []struct {
+		what, sql string
+		want      int
+	}{
+		{"tasks that are not COMPLETE", "SELECT count(*) FROM scrape_request_log WHERE status <> 'COMPLETE'", 0},
+		{"accounts", "SELECT count(*) FROM instagram_account", n},
+		{"posts", "SELECT count(*) FROM instagram_post", 24 * n},
+		{"accounts without the numbers of their answer", `SELECT count(*) FROM instagram_account a WHERE NOT EXISTS (
+			SELECT FROM profile_log l, jsonb_array_elements(l.metrics) m
+			WHERE l.profile_id = a.profile_id AND m ->> 'key' = 'followers' AND (m ->> 'value')::bigint = a.followers)`, 0},
+		{"posts without owner or lineage", "SELECT count(*) FROM instagram_post WHERE profile_id IS NULL OR lineage IS NULL", 0},
+		{"observations stored twice", "SELECT count(*) - count(DISTINCT event_id) FROM post_log", 0},
+		{"runs left in progress", "SELECT count(*) FROM task_progress", 0},
+	} {
+		if got := w.int(c.sql); got != c.want {
+			w.t.Errorf("%s: got %d, want %d", c.what, got, c.want)
+		}
+	}
+}
+
+// consume collects all messages of a queue until quiet says enough.
+func consume(t *testing.T, url string, enough func(map[string][]amqp.Delivery) bool) map[string][]amqp.Delivery {
+	t.Helper()
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(chan amqp.Delivery, 1000)
+	for _, k := range bridge.Keys {
+		if k.Queue == "" || k.Exchange == "coffee.dx" {
+			continue
+		}
+		in, err := ch.Consume(k.Queue, "", true, false, false, false, nil)
+		if err != nil {
+			continue // a queue of a later flow
+		}
+		go func() {
+			for d := range in {
+				all <- d
+			}
+		}()
+	}
+	got := map[string][]amqp.Delivery{}
+	deadline := time.After(2 * time.Minute)
+	for !enough(got) {
+		select {
+		case d := <-all:
+			got[d.RoutingKey] = append(got[d.RoutingKey], d)
+		case <-deadline:
+			t.Fatalf("messages so far: %v", lengths(got))
+		}
+	}
+	return got
+}
+
+func lengths(m map[string][]amqp.Delivery) map[string]int {
+	out := map[string]int{}
+	for k, v := range m {
+		out[k] = len(v)
+	}
+	return out
+}
+
+// The main job: tasks become rows and RabbitMQ messages, each once.
+func TestMainJob(t *testing.T) {
+	rabbit, err := servers.Rabbit(t.Context(), servers.RabbitConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rabbit.Discard() }) //nolint:errcheck // a private server
+	if err := bridge.DeclareConsumers(t.Context(), rabbit.URL, bridge.Consumers{}); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, localConfig{rmqURL: rabbit.URL})
+	w.runAll()
+	const n = 20
+	w.enqueue(n)
+	w.until("completion", func() bool { return w.complete() == n })
+	w.check(n)
+	got := consume(t, rabbit.URL, func(m map[string][]amqp.Delivery) bool {
+		return len(m[bridge.KeyTask]) >= 3*n && len(m["profile_log_events"]) >= n && len(m["post_log_events"]) >= 36*n && len(m["trace_log"]) >= 3*n
+	})
+	ids := map[string]bool{}
+	for key, ds := range got {
+		for _, d := range ds {
+			if !json.Valid(d.Body) {
+				t.Errorf("%s: not JSON\n%s", key, d.Body)
+			}
+			if ids[d.MessageId] {
+				t.Errorf("%s: message id %s twice", key, d.MessageId)
+			}
+			ids[d.MessageId] = true
+		}
+	}
+}
+
+// kill -9 of each role in the middle of 200 tasks, then a restart: all
+// complete, nothing twice.
+func TestKillEachRole(t *testing.T) {
+	for _, role := range []string{"scheduler", "retrieval", "parsing", "processing", "projections"} {
+		t.Run(role, func(t *testing.T) {
+			w := newWorld(t, localConfig{})
+			start := func(roles ...string) *exec.Cmd {
+				args := append([]string{"run"}, roles...)
+				args = append(args, "--log-level=warn", "--lease=6s", "--pg-url="+w.deps.PGURL, "--nats-url="+w.deps.NATSURL, "--redis-url="+w.deps.RedisURL)
+				for s, u := range w.deps.Endpoint {
+					args = append(args, "--endpoint="+s+"="+u, "--limit="+s+"=0/1")
+				}
+				cmd := exec.Command(os.Args[0], args...)
+				cmd.Env = append(os.Environ(), "BEAT_TEST_CHILD=1")
+				cmd.Stderr, cmd.Stdout = t.Output(), t.Output()
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() }) //nolint:errcheck // may be gone
+				return cmd
+			}
+			var rest []string
+			for _, r := range []string{"scheduler", "retrieval", "parsing", "processing", "projections"} {
+				if r != role {
+					rest = append(rest, r)
+				}
+			}
+			start(rest...)
+			victim := start(role)
+			const n = 200
+			w.enqueue(n)
+			w.until("the middle", func() bool { return w.complete() >= 20 })
+			victim.Process.Kill() //nolint:errcheck // it runs
+			victim.Wait()         //nolint:errcheck // killed
+			start(role)
+			w.until("completion", func() bool { return w.complete() == n })
+			w.check(n)
+		})
+	}
+}
+
+// Two processes of one stage share its work (README: scaling one stage).
+func TestTwoParsersShareTheWork(t *testing.T) {
+	w := newWorld(t, localConfig{})
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	defer stop()
+	var apps []*app
+	done := make(chan error, 3)
+	for _, names := range [][]string{{"parsing"}, {"parsing"}, {"scheduler", "retrieval", "processing", "projections"}} {
+		nc, err := w.nats.Connect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		a, err := newApp(t.Context(), slog.New(slog.DiscardHandler), w.deps, nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		apps = append(apps, a)
+		go func() { done <- a.Run(ctx, names) }()
+	}
+	const n = 60
+	w.enqueue(n)
+	w.until("completion", func() bool { return w.complete() == n })
+	stop()
+	for range apps {
+		<-done
+	}
+	for i, a := range apps[:2] {
+		if got := parsed(t, a); got < n/4 {
+			t.Errorf("parser %d read %d of %d answers", i, got, 3*n)
+		}
+	}
+}
+
+func parsed(t *testing.T, a *app) int {
+	families, err := a.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0.0
+	for _, f := range families {
+		if f.GetName() != "beat_bus_acked_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "route" && strings.HasPrefix(l.GetValue(), "parse-") {
+					n += m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return int(n)
+}
+
+// Faults of a provider are not visible downstream.
+func TestFaultsAreSurvived(t *testing.T) {
+	w := newWorld(t, localConfig{})
+	w.runAll()
+	for _, f := range []sandbox.Fault{
+		{Source: "graphapi", Kind: "503", Count: 30},
+		{Source: "rapidapi-arraybobo", Kind: "429", RetryAfter: time.Second, Count: 2},
+		{Source: "graphapi", Kind: "malformed", Count: 5},
+		{Source: "graphapi", Kind: "truncated", Count: 5},
+	} {
+		w.box.Inject(f)
+	}
+	const n = 20
+	w.enqueue(n)
+	w.until("completion", func() bool { return w.complete() == n })
+	if got := w.int("SELECT count(*) FROM instagram_account"); got != n {
+		t.Errorf("accounts: got %d, want %d", got, n)
+	}
+}
+
+// What no source knows fails with the text that readers match.
+func TestFailedTask(t *testing.T) {
+	w := newWorld(t, localConfig{})
+	w.runAll()
+	e, err := w.queue.Enqueue(t.Context(), schedule.Request{Flow: "refresh_profile_by_handle", Platform: social.Instagram, Params: json.RawMessage(`{"handle":"missing.one"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad, err := w.queue.Enqueue(t.Context(), schedule.Request{Flow: "refresh_profile_by_handle", Platform: social.Instagram, Params: json.RawMessage(`{"name":"x"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[int64]string{e.ID: "(", bad.ID: "refresh_profile_by_handle() missing 1 required positional argument: 'handle'"} {
+		var row taskRow
+		w.until("failure", func() bool {
+			row, err = readTask(t.Context(), w.db, id)
+			return err == nil && row.Status == social.Failed
+		})
+		if got := deref(row.Data); !strings.HasPrefix(got, want) {
+			t.Errorf("data of task %d: got %q, want prefix %q", id, got, want)
+		}
+	}
+}
+
+// The demo as a user runs it.
+func TestDemo(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"demo", "--exit", "--json", "--profiles", "20", "--pg-url", newDatabase(t)}, &out, &errs); code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	var r demoResult
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	if r.Tasks.Complete != 20 || r.Tasks.Failed != 0 || r.Accounts != 20 || r.Posts < 240 || r.Dead != 0 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// Real answers go through the whole pipeline with their own numbers.
+func TestDemoFixtures(t *testing.T) {
+	dir := os.Getenv("BEAT_FIXTURES")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "..", "shared", "fixtures")
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Log("no fixtures here")
+		return
+	}
+	pg := newDatabase(t)
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"demo", "--exit", "--json", "--fixtures", dir, "--pg-url", pg}, &out, &errs); code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	db, err := openPG(t.Context(), pg, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, c := range []struct {
+		sql  string
+		want int64
+	}{
+		{"SELECT followers FROM instagram_account WHERE handle = 'nokiamobilepl'", 6033},
+		{"SELECT following FROM instagram_account WHERE handle = 'nokiamobilepl'", 25},
+		{"SELECT count(*) FROM scrape_request_log WHERE status <> 'COMPLETE'", 0},
+	} {
+		var got int64
+		if err := db.QueryRow(t.Context(), c.sql).Scan(&got); err != nil || got != c.want {
+			t.Errorf("%s: got %d, %v, want %d", c.sql, got, err, c.want)
+		}
+	}
+}
+
+// Mistakes get one clear line and the right exit code.
+func TestBadInput(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"unknown flow", []string{"enqueue", "nope", "--pg-url", "postgres://x@127.0.0.1:1/x"}, 2, `unknown flow "nope"`},
+		{"missing parameter", []string{"enqueue", "refresh_profile_by_handle", "--pg-url", "postgres://x@127.0.0.1:1/x"}, 2, "'handle'"},
+		{"unknown parameter", []string{"enqueue", "refresh_profile_by_handle", "handle=a", "b=c", "--pg-url", "postgres://x@127.0.0.1:1/x"}, 2, "'b'"},
+		{"unknown role", []string{"run", "cook"}, 2, `unknown role "cook"`},
+		{"no postgres url", []string{"migrate", "--pg-url", ""}, 2, "PG_URL"},
+		{"postgres unreachable", []string{"migrate", "--pg-url", "postgres://x@127.0.0.1:1/x"}, 1, "127.0.0.1:1"},
+		{"bad limit", []string{"run", "--pg-url", "postgres://x@127.0.0.1:1/x", "--limit", "a=b"}, 2, "--limit a=b"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := run(t.Context(), c.args, &out, &errs)
+			if code != c.code || !strings.Contains(errs.String(), c.says) {
+				t.Errorf("exit code %d, want %d; it says %q, want %q in it", code, c.code, errs.String(), c.says)
+			}
+		})
+	}
+}
