@@ -87,8 +87,12 @@ func (r *Retrieval) Handle(ctx context.Context, m *bus.Msg) ([]bus.Out, error) {
 	}
 	call := p.Calls[a.Fetch]
 	q, err := call.Request(c, a)
-	if err != nil {
-		return r.failed(f, a, p, social.Raw{}, &providers.Error{Kind: providers.ErrGone, Message: processors.OneLine(err.Error())})
+	if err != nil { // the ask, or the credential, is not one for this provider
+		var e *providers.Error
+		if !errors.As(err, &e) {
+			e = &providers.Error{Kind: providers.ErrGone, Message: processors.OneLine(err.Error())}
+		}
+		return r.verdict(ctx, f, a, p, c, social.Raw{}, e)
 	}
 	spec := p.Limit
 	if o, ok := r.cfg.Limits[p.Source]; ok {

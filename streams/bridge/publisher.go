@@ -161,6 +161,7 @@ func vhostPath(v string) string {
 // watch returns when the connection is lost or ctx ends.
 func (p *Publisher) watch(ctx context.Context, s *session) error {
 	defer p.metrics.blocked.Set(0)
+	blocks := s.blocks
 	for {
 		select {
 		case <-ctx.Done():
@@ -172,7 +173,11 @@ func (p *Publisher) watch(ctx context.Context, s *session) error {
 			return err
 		case err := <-s.broken:
 			return err
-		case b := <-s.blocks:
+		case b, ok := <-blocks:
+			if !ok { // the connection is ending, closed will say why
+				blocks = nil
+				continue
+			}
 			s.block(b.Active)
 			if b.Active {
 				p.metrics.blocked.Set(1)
@@ -428,11 +433,14 @@ func (p *Publisher) settle(ctx context.Context, b *batch) (freed bool) {
 func (p *Publisher) dropTraces(ctx context.Context, b *batch) {
 	n := 0
 	for _, i := range b.todo {
-		if b.fate[i] != done {
-			n++
+		m := &p.metrics.keys[b.key[i]]
+		if b.fate[i] == done {
+			m.confirmed.Inc()
+			continue
 		}
 		b.fate[i] = done
-		p.metrics.keys[b.key[i]].dropped.Inc()
+		m.dropped.Inc()
+		n++
 	}
 	b.left -= len(b.todo)
 	b.todo = b.todo[:0]

@@ -20,7 +20,9 @@ type session struct {
 	broken chan error         // a lane's verdict that the connection is no use
 	over   chan struct{}      // closed when the session is
 	slots  chan struct{}      // one per lane that is leased
-	wg     sync.WaitGroup     // of background
+
+	bgMu sync.Mutex     // guards close of over against wg.Go
+	wg   sync.WaitGroup // of background
 
 	mu    sync.Mutex
 	idle  []*lane
@@ -105,12 +107,16 @@ func (s *session) declare(exchange string) error {
 // seconds to say goodbye.
 func (s *session) close() {
 	_ = s.conn.CloseDeadline(time.Now().Add(2 * time.Second))
+	s.bgMu.Lock()
 	close(s.over)
+	s.bgMu.Unlock()
 	s.wg.Wait()
 }
 
 // background runs f, which ends at the latest when the connection does.
 func (s *session) background(f func()) {
+	s.bgMu.Lock()
+	defer s.bgMu.Unlock()
 	select {
 	case <-s.over:
 		return

@@ -47,7 +47,7 @@ func stored(t testing.TB, js jetstream.JetStream, stream string) int {
 	return int(s.CachedInfo().State.Msgs)
 }
 
-// message reads one message of a stream.
+// read reads one message of a stream.
 func read(t testing.TB, js jetstream.JetStream, stream string, seq uint64) *jetstream.RawStreamMsg {
 	t.Helper()
 	s, err := js.Stream(t.Context(), stream)

@@ -295,13 +295,16 @@ func TestServerRestart(t *testing.T) {
 
 	const callers, each = 10, 100
 	var failed sync.Map
-	half := make(chan struct{}, callers)
+	half, down := make(chan struct{}, callers), make(chan struct{})
 	var wg sync.WaitGroup
 	for k := range callers {
 		wg.Go(func() {
 			for i := range each {
 				if i == each/2 {
 					half <- struct{}{}
+					if k%2 == 0 { // these meet the outage for sure, the others in full run
+						<-down
+					}
 				}
 				id := fmt.Sprint(k, "/", i)
 				for {
@@ -325,6 +328,7 @@ func TestServerRestart(t *testing.T) {
 	}
 	<-half
 	srv.Stop()
+	close(down)
 	within(t, 10*time.Second, "a sender notices", func() bool {
 		noticed := false
 		failed.Range(func(_, _ any) bool { noticed = true; return false })

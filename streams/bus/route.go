@@ -147,6 +147,11 @@ func (r *Router) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	for _, t := range r.routes {
+		if _, err := r.js.Consumer(ctx, t.Consumer.Stream, t.Consumer.Durable); err != nil {
+			return fmt.Errorf("bus: route %s: consumer %s/%s: %w", t.Name, t.Consumer.Stream, t.Consumer.Durable, err)
+		}
+	}
 	r.work, r.giveUp = context.WithCancel(context.WithoutCancel(ctx))
 	defer r.giveUp()
 
@@ -177,13 +182,13 @@ func (r *Router) Run(ctx context.Context) error {
 	}()
 
 	err = wr.Run(ctx)
-	if err != nil { // a consumer is missing, say
+	if err != nil { // a consumer vanished since we looked
 		r.stopping.Store(true)
 		r.giveUp()
 		for _, t := range r.routes {
 			_ = t.sub.Close()
 		}
-		_ = wr.Close()
+		go wr.Close() // waits, in vain, for the routes that never began
 		return fmt.Errorf("bus: router: %w", err)
 	}
 	for _, t := range r.routes {
