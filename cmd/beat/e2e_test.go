@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -388,6 +390,91 @@ func TestFailedTask(t *testing.T) {
 		if got := deref(row.Data); !strings.HasPrefix(got, want) {
 			t.Errorf("data of task %d: got %q, want prefix %q", id, got, want)
 		}
+	}
+}
+
+// The gateway answers with fresh data through the pipeline, in its envelopes.
+func TestGateway(t *testing.T) {
+	w := newWorld(t, localConfig{})
+	a := w.runAll()
+	root := "http://" + <-a.addr
+	call := func(method, path, body string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, root+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, strings.TrimSpace(string(b))
+	}
+	done := make(chan string, 4)
+	for range 4 { // at once: they share one task
+		go func() {
+			res, err := http.Get(root + "/profiles/instagram/byhandle/Creator00007?full_refresh=1")
+			if err != nil {
+				done <- err.Error()
+				return
+			}
+			defer res.Body.Close()
+			b, _ := io.ReadAll(res.Body) //nolint:errcheck // the text says it
+			done <- string(b)
+		}()
+	}
+	for range 4 {
+		got := <-done
+		for _, want := range []string{`{"status":{"type":"SUCCESS","message":"Profile Retrieved"},"profile":{"platform":"instagram","handle":"creator00007"`,
+			`"post_metrics":{"static":{"avg_engagement":`, `"recent_posts":[{"shortcode":"`} {
+			if !strings.Contains(got, want) {
+				t.Errorf("profile: %.300s\nwant in it: %s", got, want)
+			}
+		}
+	}
+	if n := w.int("SELECT count(*) FROM scrape_request_log"); n != 1 {
+		t.Errorf("tasks of four requests at once: got %d, want 1", n)
+	}
+	before := w.int("SELECT count(*) FROM scrape_request_log")
+	for _, c := range []struct {
+		method, path, body string
+		code               int
+		says               string
+	}{
+		{"GET", "/heartbeat", "", 200, ""},
+		{"PUT", "/heartbeat?beat=false", "", 410, ""},
+		{"PUT", "/heartbeat", "", 422, `{"detail":[{"loc":["query","beat"],"msg":"field required"`},
+		{"GET", "/profiles/shopify/byhandle/x", "", 200, `{"status":{"type":"ERROR","message":"Platform not supported - shopify","code":400}}`},
+		{"GET", "/profiles/tiktok/byhandle/x", "", 422, `"type":"type_error.enum"`},
+		{"GET", "/profiles/youtube/byhandle/UCabcdefghijklmnopqrstuv", "", 200, `"channel_id":"UCabcdefghijklmnopqrstuv"`},
+		{"GET", "/nowhere", "", 404, `{"detail":"Not Found"}`},
+		{"DELETE", "/heartbeat", "", 405, `{"detail":"Method Not Allowed"}`},
+		{"POST", "/scrape_request_log/flow/x", `{"flow":`, 422, `value_error.jsondecode`},
+		{"POST", "/scrape_request_log/flow/x", `{"flow":"x"}`, 422, `{"loc":["body","platform"],"msg":"field required"`},
+		{"POST", "/scrape_request_log/flow/x", `{"flow":"nope","platform":"INSTAGRAM","params":{}}`, 200, `"message":"Missing Flow - nope","code":422`},
+		{"POST", "/scrape_request_log/flow/x", `{"flow":"refresh_profile_by_handle","platform":"INSTAGRAM","params":{"x":1}}`, 200, `'handle'`},
+		{"GET", "/scrape_request_log/flow/abc", "", 422, `type_error.integer`},
+		{"GET", "/scrape_request_log/flow/99999999", "", 200, `scrape log not found for scrape_id - 99999999`},
+		{"GET", "/healthz", "", 200, "ok"},
+		{"GET", "/readyz", "", 200, `"ready":true`},
+		{"GET", "/metrics", "", 200, "beat_tasks_complete_total"},
+	} {
+		code, body := call(c.method, c.path, c.body)
+		if code != c.code || !strings.Contains(body, c.says) {
+			t.Errorf("%s %s: got %d %.300s, want %d and %s", c.method, c.path, code, body, c.code, c.says)
+		}
+	}
+	if n := w.int("SELECT count(*) FROM scrape_request_log") - before; n != 1 { // the YouTube refresh
+		t.Errorf("tasks stored by refused requests: %d", n-1)
+	}
+	code, body := call("POST", "/scrape_request_log/flow/x", `{"flow":"refresh_post_by_shortcode","platform":"INSTAGRAM","params":{"shortcode":"missing0001"}}`)
+	if code != 200 || !strings.HasPrefix(body, `{"status":{"type":"SUCCESS","message":"Scrape request log added"},"code":200,"scrape_id":`) {
+		t.Errorf("create: got %d %s", code, body)
 	}
 }
 
