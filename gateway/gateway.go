@@ -78,10 +78,10 @@ func (v verbs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Handler returns the routes.
 func (g *Gateway) Handler() http.Handler {
 	routes := map[string]verbs{
-		"/heartbeat": {"GET": g.heartbeat, "PUT": g.setHeartbeat},
-		"/healthz":   {"GET": healthz, "HEAD": healthz},
-		"/readyz":    {"GET": g.readyz, "HEAD": g.readyz},
-		"/profiles/{platform}/byhandle/{handle}":               {"GET": g.byHandle},
+		"/heartbeat":                             {"GET": g.heartbeat, "PUT": g.setHeartbeat},
+		"/healthz":                               {"GET": healthz, "HEAD": healthz},
+		"/readyz":                                {"GET": g.readyz, "HEAD": g.readyz},
+		"/profiles/{platform}/byhandle/{handle}": {"GET": g.byHandle},
 		"/social-profile-service/{platform}/byhandle/{handle}": {"GET": g.byHandle},
 		// GET reads by id, POST takes the flow from its body.
 		"/scrape_request_log/flow/{flow}": {"GET": g.readTask, "POST": g.createTask},

@@ -67,9 +67,10 @@
 // Acks are written without waiting. A lost one means one more delivery.
 //
 // On a single server with "always", an ack in TASKS or PARSED is itself a synced
-// write, because it removes the message: measured 2,000–2,600 acks per second
-// and stream, whatever the client does. Acks in RAW and EVENTS, and all acks of
-// replicated streams, cost no sync.
+// write, because it removes the message: measured 1,400–2,500 acks per second
+// and stream, whatever the client does. An ack in RAW or EVENTS only moves the
+// consumer's position, which is not synced. Streams with replicas sync their
+// Raft log instead (from the server's source; not measured here).
 //
 // # Failures
 //

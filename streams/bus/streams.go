@@ -31,8 +31,8 @@ const (
 	dedupeWindow = 2 * time.Minute
 
 	// maxQueued bounds the streams that refuse instead of forgetting. A full
-	// stream is the back-pressure that stops claiming; a million small messages
-	// is about an hour of the machine's full speed.
+	// stream is back-pressure; a million is some GB on disk, far more than ever
+	// waits while consumers work. Options.MaxBytes says it in bytes.
 	maxQueued = 1_000_000
 
 	maxDead = 30 * 24 * time.Hour

@@ -111,8 +111,8 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	return p.out, nil
 }
 
-// Close stops taking and waits for what is held. It is an error if that was not
-// settled in time. The connection stays open.
+// Close stops taking, waits for what is held, and gives back what is not settled
+// in time. The connection stays open.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	s.closed = true
