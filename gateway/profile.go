@@ -99,13 +99,17 @@ func (g *Gateway) byHandle(w http.ResponseWriter, r *http.Request) {
 		fail(w, 400, "Platform not supported - "+platform)
 		return
 	}
+	if !utf8.ValidString(handle) || strings.ContainsRune(handle, 0) { // no text to Postgres
+		fail(w, 404, "Profile not found - "+strings.ToValidUTF8(handle, "�"))
+		return
+	}
 	q := r.URL.Query()
 	full := truthy(q.Get("full_refresh"))
 	profile, err := g.profile(ctx, kind, kind.key(handle), full, kind.force && truthy(q.Get("force_refresh")))
 	if err != nil {
 		// Also for outages: no client tells them apart.
 		g.lg.WarnContext(ctx, "profile not answered", "platform", platform, "handle", handle, "err", err)
-		fail(w, 404, "Profile not found - "+strings.ToValidUTF8(handle, "�"))
+		fail(w, 404, "Profile not found - "+handle)
 		return
 	}
 	reply(w, http.StatusOK, struct {
@@ -120,9 +124,6 @@ var (
 )
 
 func (g *Gateway) profile(ctx context.Context, kind profileKind, key string, full, force bool) (any, error) {
-	if !utf8.ValidString(key) || strings.ContainsRune(key, 0) {
-		return nil, errors.New("not a handle")
-	}
 	row, err := kind.read(g, ctx, key)
 	if err != nil {
 		return nil, err

@@ -233,7 +233,6 @@ type call struct {
 	source string
 	path   string // below the source
 	kind   pathKind
-	key    string // secret of the caller
 }
 
 // An answer is what is sent back.

@@ -25,6 +25,9 @@ func clean(u string, depth int) string {
 		head, tail = u[:i], u[i:]
 	}
 	head = userinfo(head)
+	if i := strings.IndexAny(head, "&;"); i >= 0 { // parameters without a ?
+		head, tail = head[:i], head[i:]+tail
+	}
 	if tail == "" {
 		return bearer(head)
 	}

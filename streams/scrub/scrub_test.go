@@ -29,6 +29,7 @@ func TestURL(t *testing.T) {
 		{"user alone", "https://abc@a.invalid/", "https://***@a.invalid/"},
 		{"at sign in a path", "https://a.invalid/@wander", "https://a.invalid/@wander"},
 		{"escapes are kept", "x?q=a%20b+c%2Fd&token=t", "x?q=a%20b+c%2Fd&token=***"},
+		{"no question mark", "https://a.invalid/u&key=1#x", "https://a.invalid/u&key=***#x"},
 		{"broken escape", "x?a=%zz&token=%zz", "x?a=%zz&token=***"},
 	} {
 		got := URL(c.in)
