@@ -22,6 +22,7 @@ import (
 	"beat/migrations"
 	"beat/providers/sandbox"
 	"beat/streams/bridge"
+	"beat/streams/bridge/amqpcheck"
 	"beat/streams/schedule"
 	"beat/streams/servers"
 	"beat/streams/servers/servertest"
@@ -219,7 +220,8 @@ func lengths(m map[string][]amqp.Delivery) map[string]int {
 	return out
 }
 
-// The main job: tasks become rows and RabbitMQ messages, each once.
+// The main job: tasks become rows and RabbitMQ messages, each of which a
+// strict reader of the contract accepts.
 func TestMainJob(t *testing.T) {
 	rabbit, err := servers.Rabbit(t.Context(), servers.RabbitConfig{})
 	if err != nil {
@@ -241,8 +243,8 @@ func TestMainJob(t *testing.T) {
 	ids := map[string]bool{}
 	for key, ds := range got {
 		for _, d := range ds {
-			if !json.Valid(d.Body) {
-				t.Errorf("%s: not JSON\n%s", key, d.Body)
+			if err := amqpcheck.Check(key, d.Body); err != nil {
+				t.Errorf("%s: %v\n%s", key, err, d.Body)
 			}
 			if ids[d.MessageId] {
 				t.Errorf("%s: message id %s twice", key, d.MessageId)
@@ -456,7 +458,7 @@ func TestGateway(t *testing.T) {
 		{"DELETE", "/heartbeat", "", 405, `{"detail":"Method Not Allowed"}`},
 		{"POST", "/scrape_request_log/flow/x", `{"flow":`, 422, `value_error.jsondecode`},
 		{"POST", "/scrape_request_log/flow/x", `{"flow":"x"}`, 422, `{"loc":["body","platform"],"msg":"field required"`},
-		{"POST", "/scrape_request_log/flow/x", `{"flow":"nope","platform":"INSTAGRAM","params":{}}`, 200, `"message":"Missing Flow - nope","code":422`},
+		{"POST", "/scrape_request_log/flow/x", `{"flow":"nope","platform":"INSTAGRAM","params":{}}`, 200, `"message":"unknown flow - nope","code":422`},
 		{"POST", "/scrape_request_log/flow/x", `{"flow":"refresh_profile_by_handle","platform":"INSTAGRAM","params":{"x":1}}`, 200, `'handle'`},
 		{"GET", "/scrape_request_log/flow/abc", "", 422, `type_error.integer`},
 		{"GET", "/scrape_request_log/flow/99999999", "", 200, `scrape log not found for scrape_id - 99999999`},

@@ -1,0 +1,278 @@
+package schedule
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"beat/migrations"
+	"beat/streams/servers/servertest"
+	"beat/streams/social"
+)
+
+func newQueue(t testing.TB, lease time.Duration) (*Queue, *pgxpool.Pool) {
+	t.Helper()
+	ctx := context.Background()
+	admin := servertest.Postgres(t)
+	name := fmt.Sprintf("beat_queue_%d_%d", os.Getpid(), time.Now().UnixNano())
+	conn, err := pgx.Connect(ctx, admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	c := conn.Config()
+	url := fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", c.User, c.Host, c.Port, name)
+	if _, err := migrations.Up(ctx, url); err != nil {
+		t.Fatal(err)
+	}
+	db, err := pgxpool.New(ctx, url+"&timezone=UTC")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return NewQueue(db, lease), db
+}
+
+func some(n int) []Request {
+	rs := make([]Request, n)
+	for i := range rs {
+		rs[i] = Request{Flow: "f", Platform: social.Instagram, Params: json.RawMessage(fmt.Sprintf(`{"n":%d}`, i))}
+	}
+	return rs
+}
+
+// claim takes up to n tasks and returns them in the order claimed.
+func claim(t testing.TB, q *Queue, inFlight, n int) []Task {
+	t.Helper()
+	var got []Task
+	k, err := q.Claim(context.Background(), "me", []Want{{Flow: "f", InFlight: inFlight, Max: n}}, func(_ context.Context, ts []Task) error {
+		got = ts
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k != len(got) {
+		t.Fatalf("claim says %d, handed over %d", k, len(got))
+	}
+	return got
+}
+
+// Trap: a sub-select with LIMIT and SKIP LOCKED may be run again for each row
+// and take far more than the limit.
+func TestClaimTakesNoMoreThanItsLimit(t *testing.T) {
+	q, db := newQueue(t, 0)
+	if err := q.EnqueueAll(t.Context(), some(500)); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(claim(t, q, 1000, 1)); got != 1 {
+		t.Errorf("claim of 1: got %d", got)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for range 5 {
+				if _, err := q.Claim(context.Background(), "me", []Want{{Flow: "f", InFlight: 1000, Max: 3}}, func(_ context.Context, ts []Task) error {
+					if len(ts) > 3 {
+						t.Errorf("claim of 3: got %d", len(ts))
+					}
+					return nil
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	var n, fences int
+	if err := db.QueryRow(t.Context(), "SELECT count(*), count(DISTINCT fence) FROM scrape_request_log WHERE status = 'PROCESSING'").Scan(&n, &fences); err != nil {
+		t.Fatal(err)
+	}
+	if n != 121 || fences != n {
+		t.Errorf("claimed %d rows with %d fences, want 121 of each", n, fences)
+	}
+}
+
+func TestClaimIsBoundedByWhatIsInFlight(t *testing.T) {
+	q, _ := newQueue(t, 0)
+	if err := q.EnqueueAll(t.Context(), some(50)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{10, 0} {
+		if got := len(claim(t, q, 10, 500)); got != want {
+			t.Errorf("claim with 10 in flight: got %d, want %d", got, want)
+		}
+	}
+}
+
+// Larger priority first; a task gains a point for each minute it waits.
+func TestClaimOrder(t *testing.T) {
+	q, db := newQueue(t, 0)
+	ctx := t.Context()
+	add := func(name string, priority int, age time.Duration) {
+		t.Helper()
+		e, err := q.Enqueue(ctx, Request{Flow: "f", Params: json.RawMessage(`"` + name + `"`), Priority: priority})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(ctx, "UPDATE scrape_request_log SET created_at = created_at - $2::interval WHERE id = $1", e.ID, age); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("low", 1, 0)
+	add("high", 5, 0)
+	add("old", 1, 10*time.Minute)
+	for _, want := range []string{`"old"`, `"high"`, `"low"`} {
+		got := claim(t, q, 100, 1)
+		if len(got) != 1 || string(got[0].Params) != want {
+			t.Errorf("next task: got %s, want %s", got[0].Params, want)
+		}
+	}
+}
+
+// A publish that fails leaves every task where it was.
+func TestClaimIsUndoneWhenPublishFails(t *testing.T) {
+	q, _ := newQueue(t, 0)
+	if err := q.EnqueueAll(t.Context(), some(3)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := q.Claim(t.Context(), "me", []Want{{Flow: "f", InFlight: 10, Max: 10}}, func(context.Context, []Task) error { return context.DeadlineExceeded })
+	if err == nil {
+		t.Error("claim: got no error")
+	}
+	if got := len(claim(t, q, 10, 10)); got != 3 {
+		t.Errorf("tasks to claim afterwards: got %d, want 3", got)
+	}
+}
+
+// A lease that runs out returns the task; the stale run's end is refused.
+func TestStaleRunIsRefusedByTheFence(t *testing.T) {
+	q, db := newQueue(t, time.Millisecond)
+	ctx := t.Context()
+	if err := q.EnqueueAll(ctx, some(1)); err != nil {
+		t.Fatal(err)
+	}
+	first := claim(t, q, 10, 10)[0]
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		ids, err := q.Expire(ctx, []string{"f"}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ids) == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the lease did not run out")
+		}
+	}
+	second := claim(t, q, 10, 10)[0]
+	if second.Fence <= first.Fence || second.RetryCount == nil || *second.RetryCount != 1 {
+		t.Errorf("second run: fence %d after %d, retry count %v", second.Fence, first.Fence, second.RetryCount)
+	}
+	if live, err := q.Renew(ctx, []social.TaskRef{first.TaskRef}); err != nil || len(live) != 0 {
+		t.Errorf("renewing the stale run: got %v, %v", live, err)
+	}
+	for _, c := range []struct {
+		run  Task
+		want int
+	}{{first, 0}, {second, 1}, {second, 0}} {
+		got, err := End(ctx, db, []Finish{{c.run.ID, c.run.Fence, social.Complete, "None"}})
+		if err != nil || len(got) != c.want {
+			t.Errorf("end of fence %d: got %d rows, %v, want %d", c.run.Fence, len(got), err, c.want)
+		}
+	}
+}
+
+func TestEnqueueJoins(t *testing.T) {
+	q, db := newQueue(t, 0)
+	ctx := t.Context()
+	key, join := "k", "j"
+	one, err := q.Enqueue(ctx, Request{Flow: "f", Params: json.RawMessage(`{}`), IdempotencyKey: &key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := q.Enqueue(ctx, Request{Flow: "f", Params: json.RawMessage(`{}`), IdempotencyKey: &key})
+	if err != nil || two.ID != one.ID || !two.Joined {
+		t.Errorf("same idempotency key: got %+v, %v, want %d joined", two, err, one.ID)
+	}
+	a, err := q.Enqueue(ctx, Request{Flow: "f", Params: json.RawMessage(`{}`), JoinKey: &join})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := q.Enqueue(ctx, Request{Flow: "f", Params: json.RawMessage(`{}`), JoinKey: &join})
+	if err != nil || b.ID != a.ID {
+		t.Errorf("same join key: got %+v, %v, want %d", b, err, a.ID)
+	}
+	if _, err := db.Exec(ctx, "UPDATE scrape_request_log SET status = 'COMPLETE' WHERE id = $1", a.ID); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := q.Enqueue(ctx, Request{Flow: "f", Params: json.RawMessage(`{}`), JoinKey: &join}); err != nil || c.ID == a.ID {
+		t.Errorf("join key of an ended task: got %+v, %v, want a new one", c, err)
+	}
+}
+
+func TestAnnounceOnce(t *testing.T) {
+	q, _ := newQueue(t, 0)
+	if err := q.EnqueueAll(t.Context(), some(3)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{3, 0} {
+		n, err := q.Announce(t.Context(), 10, func(context.Context, []Task) error { return nil })
+		if err != nil || n != want {
+			t.Errorf("announced: got %d, %v, want %d", n, err, want)
+		}
+	}
+	for _, task := range claim(t, q, 10, 10) {
+		if task.Announce {
+			t.Errorf("task %d is to be announced again", task.ID)
+		}
+	}
+}
+
+// Claim, then end, both durable: the queue alone.
+func BenchmarkDrain(b *testing.B) {
+	q, db := newQueue(b, 0)
+	ctx := context.Background()
+	for n := b.N; n > 0; n -= 20000 {
+		if err := q.EnqueueAll(ctx, some(min(n, 20000))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for {
+				ts := claim(b, q, 1<<20, 500)
+				if len(ts) == 0 {
+					return
+				}
+				fs := make([]Finish, len(ts))
+				for i, t := range ts {
+					fs[i] = Finish{t.ID, t.Fence, social.Complete, "None"}
+				}
+				if _, err := End(ctx, db, fs); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+}
