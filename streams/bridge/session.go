@@ -14,7 +14,6 @@ import (
 // A session is one connection, from its handshake to its end.
 type session struct {
 	conn   *amqp.Connection
-	cork   *cork // of conn; with TLS it holds the ciphertext
 	window int
 	closed chan *amqp.Error   // the connection's end
 	blocks chan amqp.Blocking // the broker's alarms
@@ -40,7 +39,6 @@ func (p *Publisher) connect(ctx context.Context) (*session, error) {
 	props.SetClientConnectionName(p.cfg.Name)
 	dialer := net.Dialer{Timeout: p.cfg.ConnectTimeout}
 	var unhook func() bool
-	var wire *cork
 	conn, err := amqp.DialConfig(p.cfg.URL, amqp.Config{
 		Heartbeat:  p.cfg.Heartbeat,
 		Properties: props,
@@ -56,8 +54,7 @@ func (p *Publisher) connect(ctx context.Context) (*session, error) {
 				return nil, err
 			}
 			unhook = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-			wire = &cork{Conn: c}
-			return wire, nil
+			return c, nil
 		},
 	})
 	if unhook != nil {
@@ -68,7 +65,6 @@ func (p *Publisher) connect(ctx context.Context) (*session, error) {
 	}
 	s := &session{
 		conn:   conn,
-		cork:   wire,
 		window: p.cfg.Window,
 		closed: conn.NotifyClose(make(chan *amqp.Error, 1)),
 		blocks: conn.NotifyBlocked(make(chan amqp.Blocking, 8)),
@@ -250,18 +246,7 @@ func (l *lane) send(ctx context.Context, silence time.Duration, b *batch) error 
 	defer timer.Stop()
 	n, w := len(b.todo), len(l.flight)
 	sent, heard, back := 0, 0, 0 // positions in b.todo
-	l.s.cork.hold()
-	held := true
-	defer func() {
-		if held {
-			l.s.cork.let()
-		}
-	}()
 	for heard < n {
-		if !held {
-			l.s.cork.hold()
-			held = true
-		}
 		for sent < n && sent-heard < w {
 			m := &b.msgs[b.todo[sent]]
 			dc, err := l.ch.PublishWithDeferredConfirm(m.Exchange, m.Key, true, false, amqp.Publishing{
@@ -281,8 +266,6 @@ func (l *lane) send(ctx context.Context, silence time.Duration, b *batch) error 
 		select {
 		case <-dc.Done():
 		default:
-			l.s.cork.let()
-			held = false
 			timer.Reset(silence)
 			select {
 			case <-dc.Done():
