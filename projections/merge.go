@@ -63,6 +63,7 @@ func (f fold) add(t *table, l social.Log, from origin) {
 	if from.at.After(s.last) {
 		s.last = from.at
 	}
+	owned := false // the log itself names its owner
 	put := func(kv social.KV) {
 		c, ok := t.columns[kv.Key]
 		if !ok {
@@ -70,6 +71,7 @@ func (f fold) add(t *table, l social.Log, from origin) {
 		}
 		if v, ok := t.value(c, kv.Value); ok {
 			s.put(c.name, v, from)
+			owned = owned || c.name == t.owner
 		}
 	}
 	for _, kv := range l.Metrics {
@@ -78,10 +80,8 @@ func (f fold) add(t *table, l social.Log, from origin) {
 	for _, kv := range l.Dimensions {
 		put(kv)
 	}
-	if t.owner != "" && l.Owner != "" {
-		if _, ok := s.cells[t.owner]; !ok {
-			s.put(t.owner, l.Owner, from)
-		}
+	if t.owner != "" && l.Owner != "" && !owned {
+		s.put(t.owner, l.Owner, from)
 	}
 }
 

@@ -1,0 +1,176 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"beat/migrations"
+	"beat/streams/servers/servertest"
+	"beat/streams/social"
+)
+
+func newDB(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	admin := servertest.Postgres(t)
+	conn, err := pgx.Connect(t.Context(), admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	name := fmt.Sprintf("beat_proj_%d_%d", os.Getpid(), time.Now().UnixNano())
+	if _, err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	c := conn.Config()
+	url := fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", c.User, c.Host, c.Port, name)
+	if _, err := migrations.Up(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	db, err := pgxpool.New(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
+
+// An observation is a log and where it comes from.
+type observation struct {
+	log  social.Log
+	from origin
+}
+
+var at = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// observations are of four posts, by two sources, over a few hours; some
+// columns are missing, null or empty in some of them.
+func observations() []observation {
+	var out []observation
+	for i := range 40 {
+		from := origin{"graphapi", at.Add(time.Duration(i%7) * time.Hour), fmt.Sprintf("raw%02d", i), 1}
+		l := social.Log{Kind: social.Post, Key: fmt.Sprintf("post%d", i%4), Owner: "1", Source: "graphapi"}
+		if i%2 == 1 {
+			from.source, l.Source = "rapidapi-arraybobo", "rapidapi-arraybobo"
+		}
+		l.Metrics = social.KVs{{Key: "likes", Value: social.Int(int64(i))}}
+		if i%3 == 0 {
+			l.Metrics = append(l.Metrics, social.KV{Key: "comments", Value: social.Null})
+		} else {
+			l.Metrics = append(l.Metrics, social.KV{Key: "comments", Value: social.Int(int64(100 + i))})
+		}
+		caption := social.String(fmt.Sprint("caption ", i))
+		if i%5 == 0 {
+			caption = json.RawMessage(`""`)
+		}
+		l.Dimensions = social.KVs{{Key: "caption", Value: caption}, {Key: "taken_at_timestamp", Value: social.Int(1695550000 + int64(i%4))}}
+		out = append(out, observation{l, from})
+	}
+	return out
+}
+
+func fill(t *testing.T, db *pgxpool.Pool, batches [][]observation) {
+	t.Helper()
+	posts := tables[social.Instagram][social.Post]
+	for _, b := range batches {
+		f := fold{}
+		for _, o := range b {
+			f.add(posts, o.log, o.from)
+		}
+		if err := pgx.BeginFunc(t.Context(), db, func(tx pgx.Tx) error {
+			_, err := write(t.Context(), tx, posts, f)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func dump(t *testing.T, db *pgxpool.Pool) []string {
+	t.Helper()
+	rows, err := db.Query(t.Context(), `SELECT (to_jsonb(p) - 'id')::text FROM instagram_post p ORDER BY shortcode`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// State is a join, not a race: whatever the order, the batches and the
+// duplicates, the rows are the same, their lineage too.
+func TestOrderAndDuplicatesDoNotMatter(t *testing.T) {
+	db := newDB(t)
+	all := observations()
+	fill(t, db, [][]observation{all})
+	want := dump(t, db)
+	if len(want) != 4 {
+		t.Fatalf("rows: got %d, want 4", len(want))
+	}
+	for seed := range uint64(8) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		twice := append(append([]observation{}, all...), all...)
+		r.Shuffle(len(twice), func(i, j int) { twice[i], twice[j] = twice[j], twice[i] })
+		var batches [][]observation
+		for len(twice) > 0 {
+			n := min(1+r.IntN(9), len(twice))
+			batches, twice = append(batches, twice[:n]), twice[n:]
+		}
+		if _, err := db.Exec(t.Context(), "TRUNCATE instagram_post"); err != nil {
+			t.Fatal(err)
+		}
+		fill(t, db, batches)
+		if diff := cmp.Diff(want, dump(t, db)); diff != "" {
+			t.Errorf("seed %d: (-want +got)\n%s", seed, diff)
+		}
+	}
+}
+
+// Trap: the same entity asked for twice at once must not fail on its key.
+func TestTwoWritersOfTheSameNewRows(t *testing.T) {
+	db := newDB(t)
+	all := observations()
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			r := rand.New(rand.NewPCG(uint64(w), 2))
+			mine := append([]observation{}, all...)
+			r.Shuffle(len(mine), func(i, j int) { mine[i], mine[j] = mine[j], mine[i] })
+			posts := tables[social.Instagram][social.Post]
+			for i := 0; i < len(mine); i += 5 {
+				f := fold{}
+				for _, o := range mine[i:min(i+5, len(mine))] {
+					f.add(posts, o.log, o.from)
+				}
+				if err := pgx.BeginFunc(context.Background(), db, func(tx pgx.Tx) error {
+					_, err := write(context.Background(), tx, posts, f)
+					return err
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	got := dump(t, db)
+	if _, err := db.Exec(t.Context(), "TRUNCATE instagram_post"); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, db, [][]observation{all})
+	if diff := cmp.Diff(dump(t, db), got); diff != "" {
+		t.Errorf("(-alone +together)\n%s", diff)
+	}
+}
