@@ -136,7 +136,7 @@ func (w *world) int(sql string, args ...any) (n int) {
 
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			rows, _ := w.db.Query(w.t.Context(), "SELECT status, count(*)::int, min(data) FROM scrape_request_log GROUP BY 1") //nolint:errcheck // for the message
 			state, _ := pgx.CollectRows(rows, pgx.RowToMap)                                                                    //nolint:errcheck // likewise
@@ -262,7 +262,7 @@ func TestKillEachRole(t *testing.T) {
 			w := newWorld(t, localConfig{})
 			start := func(roles ...string) *exec.Cmd {
 				args := append([]string{"run"}, roles...)
-				args = append(args, "--log-level=warn", "--lease=6s", "--pg-url="+w.deps.PGURL, "--nats-url="+w.deps.NATSURL, "--redis-url="+w.deps.RedisURL)
+				args = append(args, "--log-level=warn", "--lease=45s", "--pg-url="+w.deps.PGURL, "--nats-url="+w.deps.NATSURL, "--redis-url="+w.deps.RedisURL)
 				for s, u := range w.deps.Endpoint {
 					args = append(args, "--endpoint="+s+"="+u, "--limit="+s+"=0/1")
 				}
