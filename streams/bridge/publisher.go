@@ -24,7 +24,8 @@ type Config struct {
 	Channels int
 
 	// Window is how many messages of one Publish may be unconfirmed. Default
-	// 512: measured, 256 costs 5 % and 1024 gains nothing.
+	// 512: measured with 1 KB, 256 costs the broker 10 % more CPU and 1024
+	// gains nothing over 512.
 	Window int
 
 	ConnectTimeout time.Duration // of TCP, TLS and AMQP handshake together; default 10s
@@ -142,7 +143,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		p.metrics.reconnects.Inc()
 		p.lg.WarnContext(ctx, "rabbitmq connection lost", "broker", addr, "err", err)
 		away = true
-		if time.Since(begin) > wait.max {
+		if s.worked.Load() || time.Since(begin) > wait.max {
 			wait.reset()
 		}
 		if sleep(ctx, wait.next()) != nil {

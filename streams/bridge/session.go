@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -14,12 +15,14 @@ import (
 // A session is one connection, from its handshake to its end.
 type session struct {
 	conn   *amqp.Connection
+	cork   *cork // of conn; with TLS it holds the ciphertext
 	window int
 	closed chan *amqp.Error   // the connection's end
 	blocks chan amqp.Blocking // the broker's alarms
 	broken chan error         // a lane's verdict that the connection is no use
 	over   chan struct{}      // closed when the session is
 	slots  chan struct{}      // one per lane that is leased
+	worked atomic.Bool        // the broker has confirmed something
 
 	bgMu sync.Mutex     // guards close of over against wg.Go
 	wg   sync.WaitGroup // of background
@@ -39,6 +42,7 @@ func (p *Publisher) connect(ctx context.Context) (*session, error) {
 	props.SetClientConnectionName(p.cfg.Name)
 	dialer := net.Dialer{Timeout: p.cfg.ConnectTimeout}
 	var unhook func() bool
+	var wire *cork
 	conn, err := amqp.DialConfig(p.cfg.URL, amqp.Config{
 		Heartbeat:  p.cfg.Heartbeat,
 		Properties: props,
@@ -54,7 +58,8 @@ func (p *Publisher) connect(ctx context.Context) (*session, error) {
 				return nil, err
 			}
 			unhook = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-			return c, nil
+			wire = &cork{Conn: c}
+			return wire, nil
 		},
 	})
 	if unhook != nil {
@@ -65,6 +70,7 @@ func (p *Publisher) connect(ctx context.Context) (*session, error) {
 	}
 	s := &session{
 		conn:   conn,
+		cork:   wire,
 		window: p.cfg.Window,
 		closed: conn.NotifyClose(make(chan *amqp.Error, 1)),
 		blocks: conn.NotifyBlocked(make(chan amqp.Blocking, 8)),
@@ -246,7 +252,19 @@ func (l *lane) send(ctx context.Context, silence time.Duration, b *batch) error 
 	defer timer.Stop()
 	n, w := len(b.todo), len(l.flight)
 	sent, heard, back := 0, 0, 0 // positions in b.todo
+	held := false                // the cork, while there is something to send at once
+	let := func() {
+		if held {
+			l.s.cork.let()
+			held = false
+		}
+	}
+	defer let()
 	for heard < n {
+		if !held && sent < n {
+			l.s.cork.hold()
+			held = true
+		}
 		for sent < n && sent-heard < w {
 			m := &b.msgs[b.todo[sent]]
 			dc, err := l.ch.PublishWithDeferredConfirm(m.Exchange, m.Key, true, false, amqp.Publishing{
@@ -257,6 +275,7 @@ func (l *lane) send(ctx context.Context, silence time.Duration, b *batch) error 
 				Body:            m.Body,
 			})
 			if err != nil {
+				let() // lost may wait
 				return l.lost(ctx, err, b, sent, heard, back)
 			}
 			l.flight[sent%w] = dc
@@ -266,6 +285,7 @@ func (l *lane) send(ctx context.Context, silence time.Duration, b *batch) error 
 		select {
 		case <-dc.Done():
 		default:
+			let()
 			timer.Reset(silence)
 			select {
 			case <-dc.Done():
@@ -283,7 +303,11 @@ func (l *lane) send(ctx context.Context, silence time.Duration, b *batch) error 
 			}
 		}
 		if !dc.Acked() && l.ch.IsClosed() {
+			let()
 			return l.lost(ctx, amqp.ErrClosed, b, sent, heard, back)
+		}
+		if heard == 0 && dc.Acked() {
+			l.s.worked.Store(true)
 		}
 		// The return of a message comes before its confirmation.
 		back = l.readReturns(b, sent, back)
