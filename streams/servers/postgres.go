@@ -107,7 +107,8 @@ func pgInit(ctx context.Context, cfg PostgresConfig, bin, data string, as *sysca
 	if !cfg.Fsync {
 		args = append(args, "--no-sync")
 	}
-	return run(ctx, command{path: filepath.Join(bin, "initdb"), args: args, env: environ(data), as: as})
+	return run(ctx, command{path: filepath.Join(bin, "initdb"), args: args, env: environ(data), as: as},
+		filepath.Join(filepath.Dir(data), logName))
 }
 
 // pgReady connects, which also fails while a crashed cluster recovers, and

@@ -83,15 +83,9 @@ func launch(c command, log string, quit syscall.Signal) (*process, error) {
 	return p, nil
 }
 
-// run runs c to its end. Its error holds what c wrote.
-func run(ctx context.Context, c command) error {
-	f, err := os.CreateTemp("", "beat-run-")
-	if err != nil {
-		return err
-	}
-	f.Close()
-	defer os.Remove(f.Name())
-	p, err := launch(c, f.Name(), syscall.SIGKILL)
+// run runs c to its end, with its output in the log.
+func run(ctx context.Context, c command, log string) error {
+	p, err := launch(c, log, syscall.SIGKILL)
 	if err != nil {
 		return err
 	}
@@ -101,7 +95,7 @@ func run(ctx context.Context, c command) error {
 		return fmt.Errorf("%s: %w", filepath.Base(c.path), errorsOr(context.Cause(ctx), p.kill()))
 	}
 	if !p.cmd.ProcessState.Success() {
-		return fmt.Errorf("%s: %v%s", filepath.Base(c.path), p.state(), tail(f.Name()))
+		return fmt.Errorf("%s: %v%s", filepath.Base(c.path), p.state(), tail(log))
 	}
 	return nil
 }
@@ -212,7 +206,9 @@ func tree(pid int) ([]node, error) {
 	return found, nil
 }
 
-func (s *Server) logPath() string { return filepath.Join(s.Dir, "server.log") }
+const logName = "server.log"
+
+func (s *Server) logPath() string { return filepath.Join(s.Dir, logName) }
 
 // tail returns the end of a log as a block to add to an error.
 func tail(path string) string {
