@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"beat/providers"
+	"beat/streams/bridge"
 	"beat/streams/bus"
 	"beat/streams/schedule"
 	"beat/streams/social"
@@ -17,15 +19,15 @@ import (
 
 // Headers of a message of the RAW stream. Its body is the answer as it came.
 const (
-	HeaderRawID      = "Beat-Raw-Id"     // derived from the ask
-	HeaderSource     = "Beat-Source"     // of the credential
-	HeaderFetch      = "Beat-Fetch"      // fetch type
-	HeaderStatus     = "Beat-Status"     // HTTP status
-	HeaderCredential = "Beat-Credential" // id of the row, never the secret
-	HeaderObserved   = "Beat-Observed"   // RFC 3339, UTC: when the answer came
-	HeaderAsk        = "Beat-Ask"        // the ask as JSON: what a parser needs besides the body
-	HeaderVerdict    = "Beat-Verdict"    // "ok", or why the answer is not to be parsed
-	HeaderTrace      = "Beat-Trace"      // the call, without secrets
+	HeaderRawID      = bridge.HeaderRawID // derived from the ask
+	HeaderSource     = "Beat-Source"      // of the credential
+	HeaderFetch      = "Beat-Fetch"       // fetch type
+	HeaderStatus     = "Beat-Status"      // HTTP status
+	HeaderCredential = "Beat-Credential"  // id of the row, never the secret
+	HeaderObserved   = "Beat-Observed"    // RFC 3339, UTC: when the answer came
+	HeaderAsk        = "Beat-Ask"         // the ask as JSON: what a parser needs besides the body
+	HeaderVerdict    = "Beat-Verdict"     // "ok", or why the answer is not to be parsed
+	HeaderTrace      = bridge.HeaderTrace // a bridge.Call: the call, without secrets
 )
 
 // OK is the verdict of an answer that is to be parsed.
@@ -89,6 +91,15 @@ func Onward(a social.Ask, raw social.Raw, next social.Ask, final *social.Final, 
 		outs = append(outs, o)
 	}
 	return outs, nil
+}
+
+// Attempt is the note that source failed with e.
+func Attempt(source string, e *providers.Error) social.Attempt {
+	reason := e.Message
+	if e.Detail != "" {
+		reason += ": " + e.Detail
+	}
+	return social.Attempt{Source: source, Verdict: providers.Verdict(e), Status: e.Status, Reason: OneLine(reason)}
 }
 
 // OneLine bounds a text for a header or an attempt.

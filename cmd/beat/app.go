@@ -39,7 +39,6 @@ import (
 	"beat/providers/youtube/ytapi"
 	"beat/streams/bridge"
 	"beat/streams/bus"
-	"beat/streams/event"
 	"beat/streams/flow"
 	"beat/streams/lanes"
 	"beat/streams/schedule"
@@ -294,19 +293,13 @@ func (a *app) onDead(_ context.Context, m *bus.Msg, cause string, err error) []b
 	if err != nil {
 		text += ": " + processors.OneLine(err.Error())
 	}
-	c := event.Commit{
-		Task: task, Seq: seq, Parts: 1,
-		Final: &social.Final{Status: social.Failed, Data: "(409, '" + strings.ReplaceAll(text, "'", "\"") + "')"},
-		Raw:   social.Raw{ID: social.ID("dead", m.Stream, m.Seq), At: m.Time.UTC()},
-	}
-	data, err := c.Marshal()
+	o, err := schedule.FailedRun(task, seq, social.Raw{ID: social.ID("dead", m.Stream, m.Seq), At: m.Time.UTC()},
+		"(409, '"+strings.ReplaceAll(text, "'", "\"")+"')")
 	if err != nil {
+		a.lg.Error("task of a dead letter not failed", "task", task.ID, "err", err)
 		return nil
 	}
-	return []bus.Out{{
-		Subject: event.Subject(event.Shard("task:"+strconv.FormatInt(task.ID, 10)), task.Platform, event.KindCommit),
-		ID:      c.MsgID(), Data: data,
-	}}
+	return []bus.Out{o}
 }
 
 // backlog counts the messages that wait downstream of retrieval, and the

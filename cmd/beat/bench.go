@@ -107,22 +107,15 @@ func (c *benchCmd) Run(ctx context.Context, g *globals) error {
 	for _, source := range []string{"graphapi", "rapidapi-arraybobo", "ytapitoken"} {
 		l.deps.Limit[source] = "0/1" // the contract's limits would be what is measured
 	}
-	a, err := newApp(ctx, lg, l.deps, l.nc)
+	a, err := l.run(ctx, lg)
 	if err != nil {
 		return err
 	}
-	defer a.Close()
-	if err := sandboxCredentials(ctx, a.db); err != nil {
+	defer a.Stop()
+	addr, err := a.listening(ctx)
+	if err != nil {
 		return err
 	}
-	run, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- a.Run(run, roles) }()
-	defer func() {
-		stop()
-		<-ended
-	}()
-	addr := <-a.addr
 
 	self, err := process.NewProcess(int32(os.Getpid()))
 	if err != nil {
@@ -193,14 +186,14 @@ func (c *benchCmd) Run(ctx context.Context, g *globals) error {
 	r.TasksPerS = float64(c.Tasks) / took.Seconds()
 	r.RowsWrittenPerS = float64(a.proj.Stats.Accounts.Load()+a.proj.Stats.Posts.Load()) / took.Seconds()
 	if a.bridge != nil {
-		for !told(ctx, a) {
+		for !told(ctx, a.app) {
 			select {
 			case <-ctx.Done():
 				return fmt.Errorf("RabbitMQ is behind: %w", ctx.Err())
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
-		r.AMQP = published(a)
+		r.AMQP = published(a.app)
 		r.AMQPPerS = float64(r.AMQP) / time.Since(began).Seconds()
 	}
 	after := cpu()

@@ -74,21 +74,11 @@ func (c *demoCmd) Run(ctx context.Context, g *globals) error {
 	if !c.Exit {
 		l.deps.Listen = c.Listen
 	}
-	a, err := newApp(ctx, lg, l.deps, l.nc)
+	a, err := l.run(ctx, lg)
 	if err != nil {
 		return err
 	}
-	defer a.Close()
-	if err := sandboxCredentials(ctx, a.db); err != nil {
-		return err
-	}
-	run, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- a.Run(run, roles) }()
-	defer func() {
-		stop()
-		<-ended
-	}()
+	defer a.Stop()
 	if c.RMQURL == "" {
 		say("RabbitMQ: RMQ_URL is not set, so events wait in the stream")
 	} else {
@@ -110,7 +100,7 @@ func (c *demoCmd) Run(ctx context.Context, g *globals) error {
 		ids = append(ids, e.ID)
 	}
 	say("tasks: %d stored\n", len(ids))
-	r, err := c.follow(ctx, g, a, ids, ended)
+	r, err := c.follow(ctx, g, a, ids)
 	if err != nil {
 		return err
 	}
@@ -119,22 +109,21 @@ func (c *demoCmd) Run(ctx context.Context, g *globals) error {
 		if err := show(g.stdout, r); err != nil {
 			return err
 		}
-	} else if err := c.report(ctx, g.stdout, a, ids); err != nil {
+	} else if err := c.report(ctx, g.stdout, a.app, ids); err != nil {
 		return err
 	}
 	if c.Exit {
 		return nil
 	}
-	select {
-	case addr := <-a.addr:
-		say("\ngateway at http://%s — try:\n  curl http://%s/profiles/instagram/byhandle/creator00001?full_refresh=1\nCtrl-C stops it all.", addr, addr)
-	case <-time.After(5 * time.Second):
+	addr, err := a.listening(ctx)
+	if err != nil {
+		return err
 	}
+	say("\ngateway at http://%s — try:\n  curl http://%s/profiles/instagram/byhandle/creator00001?full_refresh=1\nCtrl-C stops it all.", addr, addr)
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-ended:
-		ended <- nil
+	case err := <-a.ended:
 		return err
 	}
 }
@@ -195,7 +184,7 @@ func (c *demoCmd) requests(ctx context.Context, box string) ([]schedule.Request,
 
 // follow shows the counters of the stages until all tasks have ended, and
 // until the bridge has told all events when there is one.
-func (c *demoCmd) follow(ctx context.Context, g *globals, a *app, ids []int64, ended chan error) (demoResult, error) {
+func (c *demoCmd) follow(ctx context.Context, g *globals, a *running, ids []int64) (demoResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	live := false
@@ -204,7 +193,7 @@ func (c *demoCmd) follow(ctx context.Context, g *globals, a *app, ids []int64, e
 	}
 	last := ""
 	for {
-		r, err := count(ctx, a, ids)
+		r, err := count(ctx, a.app, ids)
 		if err != nil {
 			return r, err
 		}
@@ -218,17 +207,16 @@ func (c *demoCmd) follow(ctx context.Context, g *globals, a *app, ids []int64, e
 			fmt.Fprintln(g.stdout, line)
 		}
 		last = line
-		if r.Tasks.Complete+r.Tasks.Failed == len(ids) && (a.bridge == nil || told(ctx, a)) {
+		if r.Tasks.Complete+r.Tasks.Failed == len(ids) && (a.bridge == nil || told(ctx, a.app)) {
 			if live {
 				fmt.Fprintln(g.stdout)
 			}
-			return count(ctx, a, ids)
+			return count(ctx, a.app, ids)
 		}
 		select {
 		case <-ctx.Done():
 			return r, fmt.Errorf("the job did not end in time: %s", line)
-		case err := <-ended:
-			ended <- nil
+		case err := <-a.ended:
 			return r, fmt.Errorf("the pipeline stopped: %w", err)
 		case <-time.After(200 * time.Millisecond):
 		}

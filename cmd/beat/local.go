@@ -131,6 +131,45 @@ func (l *local) Stop() {
 	l.stops = nil
 }
 
+// A running is a local with all roles running on it.
+type running struct {
+	*app
+	ended chan error // what Run returned, once
+	Stop  func()     // stops the roles and closes the connections
+}
+
+// run runs all roles with the sandbox's credentials.
+func (l *local) run(ctx context.Context, lg *slog.Logger) (*running, error) {
+	a, err := newApp(ctx, lg, l.deps, l.nc)
+	if err != nil {
+		return nil, err
+	}
+	if err := sandboxCredentials(ctx, a.db); err != nil {
+		a.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ended <- a.Run(ctx, roles)
+	}()
+	return &running{a, ended, func() { cancel(); <-done; a.Close() }}, nil
+}
+
+// listening is where the gateway is reached.
+func (r *running) listening(ctx context.Context) (string, error) {
+	select {
+	case addr := <-r.addr:
+		return addr, nil
+	case err := <-r.ended:
+		return "", fmt.Errorf("the pipeline stopped: %w", err)
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
 // sandboxCredentials makes the rows that the sandbox accepts.
 func sandboxCredentials(ctx context.Context, db *pgxpool.Pool) error {
 	box, err := sandbox.New(sandbox.Config{})

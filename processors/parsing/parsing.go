@@ -72,13 +72,8 @@ func (p *Parsing) malformed(m *bus.Msg, f flow.Flow, a social.Ask, raw social.Ra
 		e = own
 	}
 	p.lg.Warn("answer cannot be read", "provider", raw.Source, "fetch", a.Fetch, "raw", raw.ID, "err", cause)
-	reason := e.Message
-	if e.Detail != "" {
-		reason += ": " + e.Detail
-	}
-	next, final, answered := f.Fail(a, social.Attempt{
-		Source: raw.Source, Verdict: providers.Verdict(e), Status: e.Status, Reason: processors.OneLine(reason),
-	}, func(source string) bool { return p.providers.Answers(source, a.Fetch) })
+	next, final, answered := f.Fail(a, processors.Attempt(raw.Source, e),
+		func(source string) bool { return p.providers.Answers(source, a.Fetch) })
 	outs, err := processors.Onward(a, raw, next, final, answered)
 	if err != nil {
 		return nil, err

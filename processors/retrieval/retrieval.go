@@ -23,6 +23,7 @@ import (
 	"beat/providers"
 	"beat/providers/credential"
 	"beat/providers/ratelimit"
+	"beat/streams/bridge"
 	"beat/streams/bus"
 	"beat/streams/flow"
 	"beat/streams/schedule"
@@ -198,13 +199,8 @@ func (r *Retrieval) again(a social.Ask) ([]bus.Out, error) {
 }
 
 func (r *Retrieval) failed(f flow.Flow, a social.Ask, p *providers.Provider, raw social.Raw, e *providers.Error) ([]bus.Out, error) {
-	reason := e.Message
-	if e.Detail != "" {
-		reason += ": " + e.Detail
-	}
-	next, final, answered := f.Fail(a, social.Attempt{
-		Source: p.Source, Verdict: providers.Verdict(e), Status: e.Status, Reason: processors.OneLine(reason),
-	}, func(source string) bool { return r.providers.Answers(source, a.Fetch) && r.creds.Usable(source) })
+	next, final, answered := f.Fail(a, processors.Attempt(p.Source, e),
+		func(source string) bool { return r.providers.Answers(source, a.Fetch) && r.creds.Usable(source) })
 	return processors.Onward(a, raw, next, final, answered)
 }
 
@@ -213,25 +209,15 @@ func (r *Retrieval) giveUp(f flow.Flow, a social.Ask) ([]bus.Out, error) {
 	return processors.Onward(a, social.Raw{}, next, final, answered)
 }
 
-// trace is what header Beat-Trace holds; see bridge.Call.
-type trace struct {
-	ID      string            `json:"id"`
-	Method  string            `json:"method"`
-	URI     string            `json:"uri"`
-	Remote  string            `json:"remote"`
-	Headers map[string]string `json:"headers"`
-	Status  int               `json:"status"`
-	Millis  int64             `json:"ms"`
-	Host    string            `json:"host"`
-	At      time.Time         `json:"at"`
-}
-
 func (r *Retrieval) raw(a social.Ask, raw social.Raw, c providers.Credential, ans providers.Answer, e *providers.Error) (bus.Out, error) {
 	ask, err := json.Marshal(a)
 	if err != nil {
 		return bus.Out{}, fmt.Errorf("encode ask: %w", err)
 	}
-	tr, err := json.Marshal(trace{raw.ID, ans.Method, ans.URI, ans.Remote, ans.Sent, ans.Status, ans.Took.Milliseconds(), r.cfg.Host, ans.At})
+	tr, err := json.Marshal(bridge.Call{
+		ID: raw.ID, Method: ans.Method, URI: ans.URI, Remote: ans.Remote, Headers: ans.Sent, Status: ans.Status,
+		Millis: ans.Took.Milliseconds(), Host: r.cfg.Host, At: ans.At,
+	})
 	if err != nil {
 		return bus.Out{}, fmt.Errorf("encode trace: %w", err)
 	}

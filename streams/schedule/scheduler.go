@@ -155,7 +155,7 @@ func (s *Scheduler) start(ctx context.Context, tasks []Task) error {
 		ask, err := s.first(t)
 		if err != nil {
 			s.lg.Info("task refused", "flow", t.Flow, "task", t.ID, "err", err)
-			o, err := refuse(t, err)
+			o, err := FailedRun(t.TaskRef, 0, social.Raw{ID: social.ID("refused", t.ID, t.Fence), At: t.PickedAt}, err.Error())
 			if err != nil {
 				return err
 			}
@@ -172,36 +172,33 @@ func (s *Scheduler) start(ctx context.Context, tasks []Task) error {
 }
 
 func (s *Scheduler) first(t Task) (social.Ask, error) {
-	for _, f := range s.flows {
-		if f.Name == t.Flow {
-			p, err := f.Decode(t.Params)
-			if err != nil {
-				return social.Ask{}, err
-			}
-			ref := t.TaskRef
-			if ref.Platform == "" {
-				ref.Platform = f.Platform
-			}
-			return f.First(ref, p)
-		}
+	f, ok := flow.ByName(t.Flow)
+	if !ok {
+		return social.Ask{}, errors.New("Missing Flow - " + t.Flow)
 	}
-	return social.Ask{}, errors.New("Missing Flow - " + t.Flow)
+	p, err := f.Decode(t.Params)
+	if err != nil {
+		return social.Ask{}, err
+	}
+	ref := t.TaskRef
+	if ref.Platform == "" {
+		ref.Platform = f.Platform
+	}
+	return f.First(ref, p)
 }
 
-// refuse is the commit that ends a task which cannot be started.
-func refuse(t Task, cause error) (bus.Out, error) {
-	c := event.Commit{
-		Task: t.TaskRef, Parts: 1,
-		Final: &social.Final{Status: social.Failed, Data: cause.Error()},
-		Raw:   social.Raw{ID: social.ID("refused", t.ID, t.Fence), At: t.PickedAt},
-	}
-	data, err := c.Marshal()
+// FailedRun is the message that ends a run as FAILED without an answer: seq
+// is where its chain was, raw names the cause, and data is what the task will
+// say.
+func FailedRun(t social.TaskRef, seq int, raw social.Raw, data string) (bus.Out, error) {
+	c := event.Commit{Task: t, Seq: seq, Parts: 1, Raw: raw, Final: &social.Final{Status: social.Failed, Data: data}}
+	body, err := c.Marshal()
 	if err != nil {
 		return bus.Out{}, err
 	}
 	return bus.Out{
 		Subject: event.Subject(event.Shard("task:"+strconv.FormatInt(t.ID, 10)), t.Platform, event.KindCommit),
-		ID:      c.MsgID(), Data: data,
+		ID:      c.MsgID(), Data: body,
 	}, nil
 }
 
