@@ -158,53 +158,53 @@ func (l lineage) json() string {
 	return string(append(dst, '}', '}'))
 }
 
-// write folds the states into table t: new rows in one statement, existing
-// ones in two. Rows are locked in the order of their keys, so that two
-// writers never wait for each other in a circle. A row that another writer
-// inserts in between is merged on a second round.
+// write folds the states into table t: one statement inserts the new rows and
+// locks the others, two more read and update those.
+//
+// All rows are taken by that one statement, in the order of their keys, new
+// ones too: two writers never wait for each other in a circle. (Locking the
+// known rows first and inserting the rest afterwards did: deadlocks, when two
+// processes saw the same new posts.)
 func write(ctx context.Context, tx pgx.Tx, t *table, f fold) (rows int, err error) {
-	rows = len(f)
-	for len(f) > 0 {
-		stored, err := lock(ctx, tx, t, f)
-		if err != nil {
-			return 0, err
+	states := make([]*state, 0, len(f))
+	lineages := make([]lineage, 0, len(f))
+	for _, key := range sortedKeys(f) {
+		l := lineage{}
+		for n, c := range f[key].cells {
+			l[n] = c.from
 		}
-		var fresh, known []*state
-		var freshLineage, knownLineage []lineage
-		for _, key := range sortedKeys(f) {
-			s := f[key]
-			old, ok := stored[key]
-			if !ok {
-				l := lineage{}
-				for n, c := range s.cells {
-					l[n] = c.from
-				}
-				fresh, freshLineage = append(fresh, s), append(freshLineage, l)
+		states, lineages = append(states, f[key]), append(lineages, l)
+	}
+	inserted, err := insert(ctx, tx, t, states, lineages)
+	if err != nil || len(inserted) == len(f) {
+		return len(f), err
+	}
+	known, lineages := states[:0], lineages[:0]
+	keys := make([]string, 0, len(f)-len(inserted))
+	for _, s := range states {
+		if !inserted[s.key] {
+			known, keys = append(known, s), append(keys, s.key)
+		}
+	}
+	stored, err := read(ctx, tx, t, keys)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range known {
+		l, ok := stored[s.key]
+		if !ok {
+			return 0, fmt.Errorf("%s: row %s is locked but cannot be read", t.name, s.key)
+		}
+		for n, c := range s.cells {
+			if o, ok := l[n]; ok && c.from.before(o) {
+				delete(s.cells, n)
 				continue
 			}
-			for n, c := range s.cells {
-				if o, ok := old[n]; ok && c.from.before(o) {
-					delete(s.cells, n)
-					continue
-				}
-				old[n] = c.from
-			}
-			known, knownLineage = append(known, s), append(knownLineage, old)
+			l[n] = c.from
 		}
-		if err := update(ctx, tx, t, known, knownLineage); err != nil {
-			return 0, err
-		}
-		raced, err := insert(ctx, tx, t, fresh, freshLineage)
-		if err != nil {
-			return 0, err
-		}
-		rest := fold{}
-		for _, key := range raced {
-			rest[key] = f[key]
-		}
-		f = rest
+		lineages = append(lineages, l)
 	}
-	return rows, nil
+	return len(f), update(ctx, tx, t, known, lineages)
 }
 
 func sortedKeys(f fold) []string {
@@ -216,13 +216,13 @@ func sortedKeys(f fold) []string {
 	return keys
 }
 
-func lock(ctx context.Context, tx pgx.Tx, t *table, f fold) (map[string]lineage, error) {
-	rows, err := tx.Query(ctx, fmt.Sprintf(
-		`SELECT %[1]s, coalesce(lineage, '{}') FROM %[2]s WHERE %[1]s = ANY($1) ORDER BY %[1]s FOR UPDATE`, t.key, t.name), sortedKeys(f))
+// read returns the lineages of rows that insert has locked.
+func read(ctx context.Context, tx pgx.Tx, t *table, keys []string) (map[string]lineage, error) {
+	rows, err := tx.Query(ctx, fmt.Sprintf(`SELECT %[1]s, coalesce(lineage, '{}') FROM %[2]s WHERE %[1]s = ANY($1)`, t.key, t.name), keys)
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", t.name, err)
+		return nil, fmt.Errorf("read %s: %w", t.name, err)
 	}
-	out := map[string]lineage{}
+	out := make(map[string]lineage, len(keys))
 	var key string
 	var data []byte
 	_, err = pgx.ForEachRow(rows, []any{&key, &data}, func() error {
@@ -230,7 +230,7 @@ func lock(ctx context.Context, tx pgx.Tx, t *table, f fold) (map[string]lineage,
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", t.name, err)
+		return nil, fmt.Errorf("read %s: %w", t.name, err)
 	}
 	return out, nil
 }
@@ -301,9 +301,6 @@ func source(cols []column) string {
 }
 
 func update(ctx context.Context, tx pgx.Tx, t *table, states []*state, ls []lineage) error {
-	if len(states) == 0 {
-		return nil
-	}
 	cols := used(t, states)
 	var set strings.Builder
 	for _, c := range cols {
@@ -318,34 +315,32 @@ created_at = least(t.created_at, u.first) FROM %s WHERE t.%s = u.k`, t.name, set
 	return nil
 }
 
-// insert returns the keys that another writer inserted first.
-func insert(ctx context.Context, tx pgx.Tx, t *table, states []*state, ls []lineage) (raced []string, err error) {
-	if len(states) == 0 {
-		return nil, nil
-	}
+// insert returns the keys that were new. The rows of the others are locked:
+// DO UPDATE locks a row even when its WHERE turns the update down, and writes
+// no new version of it then.
+func insert(ctx context.Context, tx pgx.Tx, t *table, states []*state, ls []lineage) (map[string]bool, error) {
 	cols := used(t, states)
 	var names, values strings.Builder
 	for _, c := range cols {
 		fmt.Fprintf(&names, ", %s", c.name)
 		fmt.Fprintf(&values, ", u.%s", c.name)
 	}
-	sql := fmt.Sprintf(`INSERT INTO %[1]s (%[2]s, created_at, updated_at, lineage%[3]s)
-SELECT u.k, u.first, u.last, u.lin::jsonb%[4]s FROM %[5]s ORDER BY u.k ON CONFLICT (%[2]s) DO NOTHING RETURNING %[2]s`,
-		t.name, t.key, names.String(), values.String(), source(cols))
+	sql := fmt.Sprintf(`INSERT INTO %[1]s AS t (%[2]s, created_at, updated_at, lineage%[3]s)
+SELECT u.k, u.first, u.last, u.lin::jsonb%[4]s FROM %[5]s ORDER BY u.k
+ON CONFLICT (%[2]s) DO UPDATE SET lineage = t.lineage WHERE false
+RETURNING %[2]s`, t.name, t.key, names.String(), values.String(), source(cols))
 	rows, err := tx.Query(ctx, sql, arrays(states, ls, cols)...)
 	if err != nil {
 		return nil, fmt.Errorf("insert %s: %w", t.name, err)
 	}
-	done, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	fresh := make(map[string]bool, len(states))
+	var key string
+	_, err = pgx.ForEachRow(rows, []any{&key}, func() error {
+		fresh[key] = true
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("insert %s: %w", t.name, err)
 	}
-	if len(done) < len(states) {
-		for _, s := range states {
-			if !slices.Contains(done, s.key) {
-				raced = append(raced, s.key)
-			}
-		}
-	}
-	return raced, nil
+	return fresh, nil
 }
