@@ -32,7 +32,7 @@ func benchBus(b *testing.B, always bool, consumers ...bus.Consumer) (jetstream.J
 
 func fill(b *testing.B, pub *bus.Publisher, subject string, n int) {
 	b.Helper()
-	data := make([]byte, 1024)
+	data := noise(1024)
 	for n > 0 {
 		outs := make([]bus.Out, min(n, 500))
 		for i := range outs {
@@ -61,7 +61,7 @@ func BenchmarkConsumePublishAck(b *testing.B) {
 		for _, st := range stages {
 			b.Run(f.name+"/"+st.name, func(b *testing.B) {
 				c := bus.Consumer{Stream: st.stream, Durable: "bench", Filter: []string{st.from}, MaxAckPending: 512}
-				// The target must keep what it is given, also by interest.
+				// As in the pipeline, the target has a consumer.
 				next := bus.Consumer{Stream: bus.Parsed, Durable: "next", Filter: []string{"beat.parsed.>"}}
 				consumers := []bus.Consumer{c}
 				if st.stream != bus.Parsed {
@@ -101,7 +101,7 @@ func BenchmarkConsumePublishAck(b *testing.B) {
 }
 
 func BenchmarkPublish(b *testing.B) {
-	data := make([]byte, 1024)
+	data := noise(1024)
 	for _, f := range fsyncs {
 		for _, callers := range []int{1, 256} {
 			name := "single"

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -113,3 +114,10 @@ func run(t testing.TB, r *bus.Router) (stop func()) {
 }
 
 func header(k, v string) nats.Header { return nats.Header{k: {v}} }
+
+// noise is n bytes that do not shrink.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b) // never fails
+	return b
+}

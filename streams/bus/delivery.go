@@ -11,8 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Msg is a message as a handler sees it. It must not be changed: header and
-// data are what the client read from the network, uncopied.
+// Msg is a message as a handler sees it. It must not be changed.
 type Msg struct {
 	Subject   string
 	Header    nats.Header // may be nil; Get works on nil
@@ -105,6 +104,12 @@ func newDelivery(m *nats.Msg) (*delivery, bool) {
 	at, err3 := strconv.ParseInt(f[5], 10, 64)
 	if err1 != nil || err2 != nil || err3 != nil {
 		return nil, false
+	}
+	// A body that cannot be read is the handler's to refuse: it stays as it is,
+	// and so it gets into its dead letter.
+	if plain, err := Unpack(m.Header, m.Data); err == nil {
+		m.Data = plain
+		delete(m.Header, HeaderEncoding)
 	}
 	return &delivery{
 		Msg: Msg{

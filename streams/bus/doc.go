@@ -5,13 +5,14 @@
 //
 // Five streams, rows of the table in streams.go, all in files:
 //
-//	TASKS   beat.task.<platform>.<flow>, beat.later.<token>   until acked
-//	RAW     beat.raw.<platform>.<source>.<fetch>              7 days, S2
-//	PARSED  beat.parsed.<platform>.<fetch>                    until its consumers acked; refuses when full
+//	TASKS   beat.task.<platform>.<flow>, beat.later.<token>   until acked, trimmed every second
+//	RAW     beat.raw.<platform>.<source>.<fetch>              7 days
+//	PARSED  beat.parsed.<platform>.<fetch>                    likewise; refuses when full
 //	EVENTS  beat.event.<shard>.<platform>.<kind>              30 days
 //	DEAD    beat.dead.<route>                                 30 days
 //
-// A message is a subject, headers and bytes. The header Nats-Msg-Id is derived
+// A message is a subject, headers and bytes. Bodies from 1 KB on are stored as
+// S2 and marked by the header Beat-Encoding, which no handler sees. The header Nats-Msg-Id is derived
 // from the message's cause, so whatever is published again within two minutes is
 // stored once; after that the consumers' own idempotence counts. Headers whose
 // names begin with "Nats-" are the server's and never travel from one message to
@@ -66,11 +67,11 @@
 //
 // Acks are written without waiting. A lost one means one more delivery.
 //
-// On a single server with "always", an ack in TASKS or PARSED is itself a synced
-// write, because it removes the message: measured 1,400–2,500 acks per second
-// and stream, whatever the client does. An ack in RAW or EVENTS only moves the
-// consumer's position, which is not synced. Streams with replicas sync their
-// Raft log instead (from the server's source; not measured here).
+// An ack moves the consumer's position, which is not synced, and removes nothing:
+// on a single server with "always" a removed message would be a synced write of
+// its own, 1,400–2,500 per second and stream, so TASKS and PARSED are no work
+// queue and no interest stream. What is acked there is purged once a second
+// (trimmer), many messages with one write.
 //
 // # Failures
 //

@@ -50,6 +50,7 @@ func (o Out) msg(now time.Time) (*nats.Msg, error) {
 		}
 	}
 	m := &nats.Msg{Subject: o.Subject, Header: h, Data: o.Data}
+	pack(m)
 	if o.ID != "" {
 		h[HeaderMsgID] = []string{o.ID}
 	}
@@ -102,7 +103,9 @@ func fromWatermill(topic string, w *message.Message) *nats.Msg {
 	if id != w.UUID {
 		h[HeaderID] = []string{w.UUID}
 	}
-	return &nats.Msg{Subject: topic, Header: h, Data: w.Payload}
+	m := &nats.Msg{Subject: topic, Header: h, Data: w.Payload}
+	pack(m)
+	return m
 }
 
 // Errors of Send and Publish. All of them may be tried again with the same ids.

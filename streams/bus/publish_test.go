@@ -156,7 +156,7 @@ func TestFullStream(t *testing.T) {
 			p := newPub(t, js, bus.PublisherConfig{})
 			outs := make([]bus.Out, 100)
 			for i := range outs {
-				outs[i] = bus.Out{Subject: "beat.parsed.a.b", ID: strconv.Itoa(i), Data: make([]byte, 4000)}
+				outs[i] = bus.Out{Subject: "beat.parsed.a.b", ID: strconv.Itoa(i), Data: noise(4000)}
 			}
 			if err := p.Send(t.Context(), outs...); !errors.Is(err, bus.ErrFull) {
 				t.Fatalf("got %v, want ErrFull", err)
@@ -177,11 +177,11 @@ func TestTooLarge(t *testing.T) {
 	_, _, js := natstest.Start(t, natsd.Config{Dir: t.TempDir(), Port: -1, MaxPayload: 10_000})
 	ensure(t, js)
 	p := newPub(t, js, bus.PublisherConfig{})
-	err := p.Send(t.Context(), bus.Out{Subject: "beat.raw.a.b.c", Data: make([]byte, 20_000)})
+	err := p.Send(t.Context(), bus.Out{Subject: "beat.raw.a.b.c", Data: noise(20_000)})
 	if !errors.Is(err, bus.ErrTooLarge) {
 		t.Errorf("got %v, want ErrTooLarge", err)
 	}
-	send(t, p, bus.Out{Subject: "beat.raw.a.b.c", Data: make([]byte, 9_000)})
+	send(t, p, bus.Out{Subject: "beat.raw.a.b.c", Data: noise(9_000)})
 }
 
 func TestClosedPublisher(t *testing.T) {

@@ -181,6 +181,18 @@ func (r *Router) Run(ctx context.Context) error {
 		}
 	}()
 
+	trim := newTrimmer(r.js, r.routes)
+	trimCtx, stopTrim := context.WithCancel(r.work)
+	trimmed := make(chan struct{})
+	go func() {
+		defer close(trimmed)
+		trim.run(trimCtx, func(err error) { r.lg.Warn("acked messages not removed yet", "err", err) })
+	}()
+	defer func() {
+		stopTrim()
+		<-trimmed
+	}()
+
 	err = wr.Run(ctx)
 	if err != nil { // a consumer vanished since we looked
 		r.stopping.Store(true)
@@ -193,6 +205,11 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 	for _, t := range r.routes {
 		_ = t.sub.Close() // waits for the held ones, and flushes the acks
+	}
+	stopTrim()
+	<-trimmed
+	if err := trim.last(context.WithoutCancel(ctx)); err != nil {
+		r.lg.Debug("acked messages not removed yet", "err", err) // the next process does
 	}
 	if ctx.Err() == nil {
 		return errors.New("bus: router: all subscriptions ended")

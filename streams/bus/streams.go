@@ -42,10 +42,9 @@ const (
 type row struct {
 	name      string
 	subjects  []string
-	retention jetstream.RetentionPolicy
-	refuse    bool // full means refuse new messages; otherwise the oldest go
-	schedules bool // accepts scheduled messages
-	compress  bool
+	trim      bool                        // acked messages are removed, see trimmer; no two consumers may share a subject
+	refuse    bool                        // full means refuse new messages; otherwise the oldest go
+	schedules bool                        // accepts scheduled messages
 	maxAge    func(Options) time.Duration // nil: for ever
 }
 
@@ -58,33 +57,29 @@ var table = []row{
 		// at last the server's storage limit, which refuses (ErrFull).
 		name:      Tasks,
 		subjects:  []string{"beat.task.>", laterPrefix + ">"},
-		retention: jetstream.WorkQueuePolicy,
+		trim:      true,
 		schedules: true,
 	},
 	{
-		name:      Raw,
-		subjects:  []string{"beat.raw.>"},
-		retention: jetstream.LimitsPolicy,
-		compress:  true,
-		maxAge:    func(o Options) time.Duration { return o.RetainRaw },
+		name:     Raw,
+		subjects: []string{"beat.raw.>"},
+		maxAge:   func(o Options) time.Duration { return o.RetainRaw },
 	},
 	{
-		name:      Parsed,
-		subjects:  []string{"beat.parsed.>"},
-		retention: jetstream.InterestPolicy,
-		refuse:    true,
+		name:     Parsed,
+		subjects: []string{"beat.parsed.>"},
+		trim:     true,
+		refuse:   true,
 	},
 	{
-		name:      Events,
-		subjects:  []string{"beat.event.>"},
-		retention: jetstream.LimitsPolicy,
-		maxAge:    func(o Options) time.Duration { return o.RetainEvents },
+		name:     Events,
+		subjects: []string{"beat.event.>"},
+		maxAge:   func(o Options) time.Duration { return o.RetainEvents },
 	},
 	{
-		name:      Dead,
-		subjects:  []string{deadPrefix + ">"},
-		retention: jetstream.LimitsPolicy,
-		maxAge:    func(Options) time.Duration { return maxDead },
+		name:     Dead,
+		subjects: []string{deadPrefix + ">"},
+		maxAge:   func(Options) time.Duration { return maxDead },
 	},
 }
 
@@ -98,6 +93,16 @@ func streamOf(subject string) string {
 		}
 	}
 	return ""
+}
+
+// rowOf is the table's row of a stream, zero for a foreign one.
+func rowOf(stream string) row {
+	for _, r := range table {
+		if r.name == stream {
+			return r
+		}
+	}
+	return row{}
 }
 
 // Options is what an installation decides about the streams. A zero field means
@@ -130,7 +135,7 @@ func Streams(o Options) []jetstream.StreamConfig {
 		c := jetstream.StreamConfig{
 			Name:               r.name,
 			Subjects:           r.subjects,
-			Retention:          r.retention,
+			Retention:          jetstream.LimitsPolicy,
 			Storage:            jetstream.FileStorage,
 			Replicas:           o.Replicas,
 			MaxMsgs:            -1,
@@ -144,9 +149,6 @@ func Streams(o Options) []jetstream.StreamConfig {
 		if r.refuse {
 			c.Discard = jetstream.DiscardNew
 			c.MaxMsgs = maxQueued
-		}
-		if r.compress {
-			c.Compression = jetstream.S2Compression
 		}
 		if r.maxAge != nil {
 			c.MaxAge = r.maxAge(o)
@@ -164,7 +166,7 @@ func Streams(o Options) []jetstream.StreamConfig {
 type Consumer struct {
 	Stream  string
 	Durable string
-	Filter  []string // subjects; default the whole stream. Must not overlap within TASKS
+	Filter  []string // subjects; default the whole stream. Must not overlap within TASKS and PARSED
 
 	// MaxAckPending bounds the messages handed out and not yet settled, over
 	// all processes together: it is the fleet-wide concurrency. Default 1000.
@@ -231,8 +233,7 @@ func (d Drift) String() string {
 // Ensure creates the streams and consumers that are missing and reports how the
 // existing ones differ. It never changes what exists: a limit may have been
 // tightened by hand for a reason, and a changed filter or retention loses
-// messages. Consumers come before the first publish, because a stream by
-// interest acknowledges and forgets what nobody is registered for.
+// messages.
 func Ensure(ctx context.Context, js jetstream.JetStream, o Options, consumers []Consumer) ([]Drift, error) {
 	o = o.withDefaults()
 	if o.MaxBytes[Tasks] > 0 {

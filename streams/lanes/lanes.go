@@ -396,8 +396,13 @@ func (s *session) msg(m jetstream.Msg) (Msg, error) {
 		shard, kind = s.owned[0], ""
 	}
 	seq := meta.Sequence.Stream
+	data, err := bus.Unpack(m.Headers(), m.Data())
+	if err != nil { // the handler refuses it, and says so
+		s.lg.Error("message with an unreadable body", "subject", m.Subject(), "seq", seq, "err", err)
+		data = m.Data()
+	}
 	return Msg{
-		Shard: shard, Kind: kind, Seq: seq, Subject: m.Subject(), Data: m.Data(), Header: m.Headers().Get,
+		Shard: shard, Kind: kind, Seq: seq, Subject: m.Subject(), Data: data, Header: m.Headers().Get,
 		Redo: seq <= s.applied[shard],
 	}, nil
 }
