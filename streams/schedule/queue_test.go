@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,8 +20,12 @@ import (
 
 func newQueue(t testing.TB, lease time.Duration) (*Queue, *pgxpool.Pool) {
 	t.Helper()
+	return newQueueOn(t, servertest.Postgres(t), lease)
+}
+
+func newQueueOn(t testing.TB, admin string, lease time.Duration) (*Queue, *pgxpool.Pool) {
+	t.Helper()
 	ctx := context.Background()
-	admin := servertest.Postgres(t)
 	name := fmt.Sprintf("beat_queue_%d_%d", os.Getpid(), time.Now().UnixNano())
 	conn, err := pgx.Connect(ctx, admin)
 	if err != nil {
@@ -70,7 +75,7 @@ func claim(t testing.TB, q *Queue, inFlight, n int) []Task {
 
 // Trap: a sub-select with LIMIT and SKIP LOCKED may be run again for each row
 // and take far more than the limit.
-func TestClaimTakesNoMoreThanItsLimit(t *testing.T) {
+func TestTrapClaimTakesMoreThanItsLimit(t *testing.T) {
 	q, db := newQueue(t, 0)
 	if err := q.EnqueueAll(t.Context(), some(500)); err != nil {
 		t.Fatal(err)
@@ -167,7 +172,7 @@ func TestStaleRunIsRefusedByTheFence(t *testing.T) {
 	first := claim(t, q, 10, 10)[0]
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		ids, err := q.Expire(ctx, []string{"f"}, 10)
+		ids, _, err := q.Expire(ctx, []string{"f"}, 10, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,21 +247,15 @@ func TestAnnounceOnce(t *testing.T) {
 	}
 }
 
-// Claim, then end, both durable: the queue alone.
+// Claim, then end, both committed durably: the queue alone.
 func BenchmarkDrain(b *testing.B) {
-	q, db := newQueue(b, 0)
+	q, db := newQueueOn(b, servertest.DurablePostgres(b), 0)
 	ctx := context.Background()
-	for n := b.N; n > 0; n -= 20000 {
-		if err := q.EnqueueAll(ctx, some(min(n, 20000))); err != nil {
-			b.Fatal(err)
-		}
-	}
+	fill(b, q)
 	b.ResetTimer()
 	var wg sync.WaitGroup
 	for range 2 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for {
 				ts := claim(b, q, 1<<20, 500)
 				if len(ts) == 0 {
@@ -271,8 +270,140 @@ func BenchmarkDrain(b *testing.B) {
 					return
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+}
+
+// fill stores b.N tasks and lets Postgres see them as it would after a while.
+func fill(b *testing.B, q *Queue) {
+	b.Helper()
+	ctx := context.Background()
+	for n := b.N; n > 0; n -= 20000 {
+		if err := q.EnqueueAll(ctx, some(min(n, 20000))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := q.db.Exec(ctx, "ANALYZE scrape_request_log"); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// The claims alone. Each is ended off the clock, since a claim counts what is in
+// flight, which a flow's limit keeps small.
+func BenchmarkClaim(b *testing.B) {
+	for _, n := range []int{1, 100, 500} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			q, db := newQueueOn(b, servertest.DurablePostgres(b), 0)
+			fill(b, q)
+			b.ResetTimer()
+			for ts := claim(b, q, 1<<20, n); len(ts) > 0; ts = claim(b, q, 1<<20, n) {
+				b.StopTimer()
+				fs := make([]Finish, len(ts))
+				for i, t := range ts {
+					fs[i] = Finish{t.ID, t.Fence, social.Complete, "None"}
+				}
+				if _, err := End(context.Background(), db, fs); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+		})
+	}
+}
+
+func BenchmarkEnqueue(b *testing.B) {
+	for _, n := range []int{1, 500, 20000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			q, _ := newQueueOn(b, servertest.DurablePostgres(b), 0)
+			rs := some(n)
+			b.ResetTimer()
+			for left := b.N; left > 0; left -= n {
+				var err error
+				if n == 1 {
+					_, err = q.Enqueue(context.Background(), rs[0])
+				} else {
+					err = q.EnqueueAll(context.Background(), rs[:min(n, left)])
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+		})
+	}
+}
+
+// A claim reads what it takes, however many tasks wait or have ended.
+func TestClaimDoesNotReadTheTable(t *testing.T) {
+	q, db := newQueue(t, 0)
+	if err := q.EnqueueAll(t.Context(), some(20000)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(t.Context(), "ANALYZE scrape_request_log"); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC()
+	for name, sql := range map[string]struct {
+		sql  string
+		args []any
+	}{
+		"claim":  {claimSQL, []any{[]string{"f"}, []int32{100}, []int32{1}, now, "me", now}},
+		"expire": {expireSQL, []any{[]string{"f"}, now, 100, &now, now}},
+		"late":   {lateSQL, []any{[]string{"f"}, now}},
+	} {
+		rows, err := db.Query(t.Context(), "EXPLAIN "+sql.sql, sql.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan := strings.Join(lines, "\n"); strings.Contains(plan, "Seq Scan") {
+			t.Errorf("%s reads the whole table:\n%s", name, plan)
+		}
+	}
+}
+
+// A lease that ended while older messages still waited for a stage is extended:
+// the run may be among them. One that ended before all that waits is not.
+func TestWaitingRunKeepsItsLease(t *testing.T) {
+	const lease = 50 * time.Millisecond
+	q, db := newQueue(t, lease)
+	if err := q.EnqueueAll(t.Context(), some(1)); err != nil {
+		t.Fatal(err)
+	}
+	task := claim(t, q, 10, 10)[0]
+	var oldest time.Time
+	expire := func() (ids []int64, kept int) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); len(ids)+kept == 0; {
+			var err error
+			ids, kept, err = q.Expire(t.Context(), []string{"f"}, 10, func(context.Context) (time.Time, error) { return oldest, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the lease did not run out")
+			}
+		}
+		return ids, kept
+	}
+	oldest = task.PickedAt.Add(lease / 2)
+	if ids, kept := expire(); len(ids) != 0 || kept != 1 {
+		t.Errorf("a message waits from before the lease's end: %d expired, %d kept, want 0 and 1", len(ids), kept)
+	}
+	var fence int64
+	var retries *int
+	if err := db.QueryRow(t.Context(), "SELECT fence, retry_count FROM scrape_request_log WHERE status = 'PROCESSING' AND lease_owner = 'me'").
+		Scan(&fence, &retries); err != nil || fence != task.Fence || retries != nil {
+		t.Errorf("kept run: fence %d, retry count %v, %v, want %d and none", fence, retries, err, task.Fence)
+	}
+	oldest = time.Now().Add(time.Hour)
+	if ids, kept := expire(); len(ids) != 1 || kept != 0 {
+		t.Errorf("what waits is newer: %d expired, %d kept, want 1 and 0", len(ids), kept)
+	}
 }

@@ -30,9 +30,14 @@ type Config struct {
 	// MaxBacklog nothing is claimed, so that work waits in Postgres, where
 	// its order can still change. nil: not looked at.
 	Backlog    func(ctx context.Context) (int, error)
-	MaxBacklog int           // default 2000
-	Poll       time.Duration // longest time between two looks; default 1s, jittered by a quarter
-	Batch      int           // tasks of one flow per claim; default 500
+	MaxBacklog int // default 2000
+	// Oldest is when the oldest message was stored that some stage has not
+	// handled yet, zero when none waits. A lease that runs out while messages
+	// from before its end still wait is extended: its run may be among them.
+	// nil: not looked at.
+	Oldest func(ctx context.Context) (time.Time, error)
+	Poll   time.Duration // longest time between two looks; default 1s, jittered by a quarter
+	Batch  int           // tasks of one flow per claim; default 500
 	// InFlight overrides how many tasks of a flow run at once, by flow.
 	InFlight map[string]int
 }
@@ -275,9 +280,11 @@ func (s *Scheduler) announce(ctx context.Context) {
 	}
 }
 
+// expire takes back the tasks of dead runs. A run is not dead while what it
+// stored before its lease ended waits for a stage, however long that is down.
 func (s *Scheduler) expire(ctx context.Context, flows []string) {
 	for ctx.Err() == nil {
-		ids, err := s.queue.Expire(ctx, flows, s.cfg.Batch)
+		ids, kept, err := s.queue.Expire(ctx, flows, s.cfg.Batch, s.cfg.Oldest)
 		if err != nil {
 			if ctx.Err() == nil {
 				s.lg.Warn("expire failed, trying again", "err", err)
@@ -287,7 +294,10 @@ func (s *Scheduler) expire(ctx context.Context, flows []string) {
 		if len(ids) > 0 {
 			s.lg.Warn("leases ran out, tasks wait again", "tasks", len(ids), "first", ids[0])
 		}
-		if len(ids) < s.cfg.Batch {
+		if kept > 0 {
+			s.lg.Warn("leases extended, a stage is behind by more than a lease", "tasks", kept)
+		}
+		if len(ids)+kept < s.cfg.Batch {
 			return
 		}
 	}

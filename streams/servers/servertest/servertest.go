@@ -76,6 +76,20 @@ func lazy(env, adminEnv string, start func(context.Context) (*servers.Server, er
 	})
 }
 
+// DurablePostgres starts a Postgres that syncs every commit as production does,
+// for a benchmark to mean something, and ends it with tb. It returns its URL.
+func DurablePostgres(tb testing.TB) string {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startIn)
+	defer cancel()
+	s, err := servers.Postgres(ctx, servers.PostgresConfig{Fsync: true})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { s.Discard() }) //nolint:errcheck // a private server
+	return s.URL
+}
+
 // Main runs the tests of a package, ends the servers they started and exits.
 // Packages may call it from TestMain to leave nothing in the directory for
 // temporary files; the servers themselves end in any case.
