@@ -19,9 +19,13 @@ import (
 	"beat/streams/social"
 )
 
-func newDB(t *testing.T) *pgxpool.Pool {
+func newDB(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	admin := servertest.Postgres(t)
+	return newDBOn(t, servertest.Postgres(t))
+}
+
+func newDBOn(t testing.TB, admin string) *pgxpool.Pool {
+	t.Helper()
 	conn, err := pgx.Connect(t.Context(), admin)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +82,7 @@ func observations() []observation {
 	return out
 }
 
-func fill(t *testing.T, db *pgxpool.Pool, batches [][]observation) {
+func fill(t testing.TB, db *pgxpool.Pool, batches [][]observation) {
 	t.Helper()
 	posts := tables[social.Instagram][social.Post]
 	for _, b := range batches {
@@ -172,5 +176,37 @@ func TestTwoWritersOfTheSameNewRows(t *testing.T) {
 	fill(t, db, [][]observation{all})
 	if diff := cmp.Diff(dump(t, db), got); diff != "" {
 		t.Errorf("(-alone +together)\n%s", diff)
+	}
+}
+
+// BenchmarkWrite is the merge of posts into the table, a transaction for each
+// batch, committed durably: rows that are new, then rows that are there.
+func BenchmarkWrite(b *testing.B) {
+	for _, size := range []int{1, 50, 500} {
+		for _, kind := range []string{"new", "known"} {
+			b.Run(fmt.Sprintf("%d/%s", size, kind), func(b *testing.B) {
+				db := newDBOn(b, servertest.DurablePostgres(b))
+				batches := func(hour int) (out [][]observation) {
+					for i := 0; i < b.N; i += size {
+						var batch []observation
+						for j := i; j < min(i+size, b.N); j++ {
+							o := observations()[1]
+							o.log.Key = fmt.Sprintf("post%d", j)
+							o.from.at = o.from.at.Add(time.Duration(hour) * time.Hour)
+							batch = append(batch, o)
+						}
+						out = append(out, batch)
+					}
+					return out
+				}
+				if kind == "known" {
+					fill(b, db, batches(0))
+				}
+				again := batches(1)
+				b.ResetTimer()
+				fill(b, db, again)
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			})
+		}
 	}
 }
