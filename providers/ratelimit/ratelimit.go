@@ -2,8 +2,12 @@ package ratelimit
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
+	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,61 +19,240 @@ const (
 	Requests = "beat_server_"
 )
 
-// take checks every limit before it takes from any: all or none. KEYS are the
-// counters; ARGV holds for each its limit and its window in seconds. It
-// returns 0 when taken, else the index of the limit that bound and the
-// milliseconds until that one opens.
-//
-//go:embed take.lua
-var takeLua string
+var (
+	//go:embed take.lua
+	takeLua string
+	//go:embed refund.lua
+	refundLua string
 
-var take = redis.NewScript(takeLua)
+	take   = redis.NewScript(takeLua)
+	refund = redis.NewScript(refundLua)
+)
+
+// timeout of one script. Redis answers within a millisecond or is in trouble.
+const timeout = 2 * time.Second
+
+// share is the part of a limit that one process grants itself without Redis.
+const share = 20
 
 // A Limiter counts in Redis, for all processes together. It is safe for
 // concurrent use.
 type Limiter struct {
 	rdb    redis.UniversalClient
 	prefix string
+	slot   string // before every key of a cluster, so that one node has them all
+
+	mu    sync.Mutex // guards what follows
+	heard time.Time  // of Redis, for the last time; zero: since New not yet
+	began time.Time
+	down  error
+	own   map[string]*allowance // by counter
+}
+
+// allowance is what this process granted itself of one limit.
+type allowance struct {
+	at   []time.Time // within the last window
+	owed int         // not told to Redis yet
 }
 
 // New returns a Limiter whose keys begin with prefix. It does no I/O.
-func New(rdb redis.UniversalClient, prefix string) *Limiter { return &Limiter{rdb, prefix} }
+func New(rdb redis.UniversalClient, prefix string) *Limiter {
+	l := &Limiter{rdb: rdb, prefix: prefix, began: time.Now(), own: map[string]*allowance{}}
+	if _, ok := rdb.(*redis.ClusterClient); ok {
+		l.slot = "{" + strings.TrimSuffix(prefix, "_") + "}"
+	}
+	return l
+}
 
 // A Taken says whether a call may be made now.
 type Taken struct {
 	OK    bool
 	Bound string        // name of the limit that refused
-	Wait  time.Duration // until it opens
+	Wait  time.Duration // until this caller's turn, at the rate of the limit
+	Local bool          // Redis does not answer: from this process's own share
+
+	keys []string
+	args []any
+	once *sync.Once
 }
 
-// Take takes one call from every spec, or none from any. Zero specs are no
-// limits. An error means that Redis did not answer: the caller must not call.
+func (l *Limiter) keys(s Spec) []string {
+	k := l.slot + s.Key(l.prefix)
+	return []string{k, k + ":log", k + ":queue"}
+}
+
+// Take takes one call from every spec, or none from any, in one round trip.
+// Zero specs are no limits. Without Redis it falls back to a small share of its
+// own. The error is ctx's.
 func (l *Limiter) Take(ctx context.Context, specs ...Spec) (Taken, error) {
-	keys := make([]string, 0, len(specs))
-	args := make([]any, 0, 2*len(specs))
-	names := make([]string, 0, len(specs))
+	held := make([]Spec, 0, len(specs))
 	for _, s := range specs {
-		if s.Zero() {
-			continue
+		if !s.Zero() {
+			held = append(held, s)
 		}
-		keys = append(keys, s.Key(l.prefix))
-		args = append(args, s.Requests, s.Seconds)
-		names = append(names, s.Name)
 	}
-	if len(keys) == 0 {
+	if len(held) == 0 {
 		return Taken{OK: true}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	name := rand.Text()
+	keys, args := make([]string, 0, 3*len(held)), make([]any, 1, 1+4*len(held))
+	args[0] = name
+	owed := make([]int, len(held))
+	l.mu.Lock()
+	for i, s := range held {
+		k := l.keys(s)
+		keys = append(keys, k...)
+		if own := l.own[k[0]]; own != nil {
+			owed[i], own.owed = own.owed, 0
+		}
+		args = append(args, s.Requests, s.Seconds, s.logFor().Milliseconds(), owed[i])
+	}
+	l.mu.Unlock()
+
+	call, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	got, err := take.Run(ctx, l.rdb, keys, args...).Int64Slice()
+	got, err := take.Run(call, l.rdb, keys, args...).Int64Slice()
+	if err == nil && (len(got) < 2 || got[0] < 0 || int(got[0]) > len(held) || got[0] == 0 && len(got) != 2+len(held)) {
+		err = fmt.Errorf("unexpected answer of %d numbers", len(got))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if err != nil {
-		return Taken{}, fmt.Errorf("rate limit: %w", err)
+		for i, s := range held { // it may have been told; once too often is on the safe side
+			if owed[i] > 0 {
+				l.own[l.keys(s)[0]].owed += owed[i]
+			}
+		}
+		if ctx.Err() != nil {
+			return Taken{}, ctx.Err()
+		}
+		l.down = err
+		return l.alone(held, time.Now()), nil
 	}
-	if len(got) != 2 || got[0] < 0 || int(got[0]) > len(names) {
-		return Taken{}, fmt.Errorf("rate limit: unexpected answer of %d numbers", len(got))
+	l.heard, l.down = time.Now(), nil
+	if got[0] != 0 {
+		return Taken{Bound: held[got[0]-1].Name, Wait: time.Duration(got[1]) * time.Millisecond}, nil
 	}
-	if got[0] == 0 {
-		return Taken{OK: true}, nil
+	back := make([]any, 1, 1+len(held))
+	back[0] = name
+	for _, end := range got[2:] {
+		back = append(back, end)
 	}
-	return Taken{Bound: names[got[0]-1], Wait: time.Duration(got[1]) * time.Millisecond}, nil
+	return Taken{OK: true, keys: keys, args: back, once: new(sync.Once)}, nil
+}
+
+// alone decides without Redis. l.mu is held.
+func (l *Limiter) alone(specs []Spec, now time.Time) Taken {
+	since := l.heard
+	if since.IsZero() {
+		since = l.began
+	}
+	for _, s := range specs {
+		// What Redis granted counts for a window more.
+		if wait := time.Until(since.Add(s.Window() + s.guard())); wait > 0 {
+			return Taken{Bound: s.Name, Wait: wait, Local: true}
+		}
+		most := s.Requests / share
+		if most == 0 {
+			return Taken{Bound: s.Name, Wait: time.Second, Local: true}
+		}
+		k := l.keys(s)[0]
+		own := l.own[k]
+		if own == nil {
+			own = &allowance{}
+			l.own[k] = own
+		}
+		for len(own.at) > 0 && now.Sub(own.at[0]) >= s.Window()+s.guard() {
+			own.at = own.at[1:]
+		}
+		own.owed = min(own.owed, len(own.at)) // the rest is over
+		if len(own.at) >= most {
+			return Taken{Bound: s.Name, Wait: own.at[0].Add(s.Window() + s.guard()).Sub(now), Local: true}
+		}
+	}
+	for _, s := range specs {
+		own := l.own[l.keys(s)[0]]
+		own.at = append(own.at, now)
+		own.owed++
+	}
+	return Taken{OK: true, Local: true}
+}
+
+// Down is why Redis does not answer, nil when it did at the last call.
+func (l *Limiter) Down() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.down
+}
+
+// Refund gives back what was taken for a call that was never made. The second
+// time it does nothing. A refund that is lost costs one call of the budget.
+func (l *Limiter) Refund(ctx context.Context, t Taken) error {
+	if !t.OK || t.once == nil {
+		return nil
+	}
+	var err error
+	t.once.Do(func() {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		err = refund.Run(ctx, l.rdb, t.keys, t.args...).Err()
+	})
+	if err != nil {
+		return fmt.Errorf("rate limit: refund: %w", err)
+	}
+	return nil
+}
+
+// A State is what a limit looks like now.
+type State struct {
+	Used   int       `json:"used"`             // of the window, or of any window when sliding
+	Opens  time.Time `json:"opens,omitzero"`   // when the next call becomes free, if none is now
+	Resets time.Time `json:"resets,omitzero"`  // end of the counter's window
+	Waits  int       `json:"waiting_recently"` // how many were refused in this window
+}
+
+// Show reads a limit without taking from it.
+func (l *Limiter) Show(ctx context.Context, s Spec) (State, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	k := l.keys(s)
+	p := l.rdb.Pipeline()
+	clock, n, left, waits := p.Time(ctx), p.Get(ctx, k[0]), p.PTTL(ctx, k[0]), p.Get(ctx, k[2])
+	log := p.ZRangeWithScores(ctx, k[1], 0, -1)
+	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return State{}, fmt.Errorf("rate limit %s: %w", s.Name, err)
+	}
+	now := clock.Val()
+	var st State
+	st.Used, _ = n.Int()      // 0 without one
+	st.Waits, _ = waits.Int() // likewise
+	if left.Val() > 0 {
+		st.Resets = now.Add(left.Val()).UTC()
+	}
+	if st.Used >= s.Requests {
+		st.Opens = st.Resets
+	}
+	if s.Sliding {
+		var live []time.Time
+		for _, z := range log.Val() {
+			if at := time.UnixMilli(int64(z.Score)); now.Sub(at) < s.logFor() {
+				live = append(live, at)
+			}
+		}
+		st.Used = max(st.Used, len(live)) // the existing system counts too
+		if len(live) >= s.Requests {
+			st.Opens = live[len(live)-s.Requests].Add(s.logFor()).UTC()
+		}
+	}
+	return st, nil
+}
+
+// Reset forgets what was taken from a limit.
+func (l *Limiter) Reset(ctx context.Context, s Spec) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := l.rdb.Del(ctx, l.keys(s)...).Err(); err != nil {
+		return fmt.Errorf("rate limit %s: reset: %w", s.Name, err)
+	}
+	return nil
 }
