@@ -242,7 +242,7 @@ type batch struct {
 	key     []uint8 // row in Keys of each message
 	fate    []fate
 	left    int           // messages that are not done
-	blocked [maxKeys]bool // keys of which only the first message is sent, to see
+	blocked [maxKeys]bool // keys of which only the first message is sent, to see whether the rest would be taken
 	todo    []int         // scratch of pass
 }
 
@@ -350,11 +350,25 @@ func (p *Publisher) pass(ctx context.Context, s *session, b *batch) (again bool,
 			p.settle(ctx, b)
 			return false, err1
 		}
+		if err1 != nil {
+			// The exchange may be missing. It comes back before its queues do:
+			// of a full batch the head would be returned and the tail taken.
+			b.probe()
+		}
 		if p.settle(ctx, b) && held {
 			again = true
 		}
 	}
 	return again, err
+}
+
+// probe blocks the keys of b.todo that are not done.
+func (b *batch) probe() {
+	for _, i := range b.todo {
+		if b.fate[i] != done {
+			b.blocked[b.key[i]] = true
+		}
+	}
 }
 
 // send leases a channel and sends b.todo through it.
@@ -415,7 +429,7 @@ func (p *Publisher) settle(ctx context.Context, b *batch) (freed bool) {
 				p.lg.WarnContext(ctx, "no queue takes a message: dropped",
 					"exchange", Keys[k].Exchange, "key", Keys[k].Key, "messages", back[k])
 			}
-		case confirmed[k] > 0 && b.blocked[k]:
+		case confirmed[k] > 0 && b.blocked[k] && !broken[k]:
 			b.blocked[k] = false
 			freed = true
 			if p.said[complainReturned][k].Swap(0) != 0 {
