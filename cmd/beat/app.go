@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -109,6 +109,10 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 			a.Close()
 		}
 	}()
+	a.set = providerTable(func(source string) string { return cfg.Endpoint[source] })
+	if err := cfg.checkSources(slices.Sorted(maps.Keys(a.set))); err != nil {
+		return nil, err
+	}
 	if a.limits, err = cfg.limits(); err != nil {
 		return nil, err
 	}
@@ -119,9 +123,6 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 		return nil, err
 	}
 	a.close = append(a.close, a.db.Close)
-	if _, err := migrations.Up(ctx, a.pg); err != nil {
-		return nil, err
-	}
 	if a.nc == nil {
 		if a.nc, err = openNATS(cfg.NATSURL); err != nil {
 			return nil, err
@@ -137,6 +138,10 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 	if a.js, err = jetstream.New(a.nc); err != nil {
 		return nil, err
 	}
+	// Only now that all answer: what cannot run changes nothing.
+	if _, err := migrations.Up(ctx, a.pg); err != nil {
+		return nil, err
+	}
 	drift, err := bus.Ensure(ctx, a.js, bus.Options{Replicas: cfg.Replicas}, consumers(flow.All))
 	if err != nil {
 		return nil, fmt.Errorf("nats at %s: %w", bare(cfg.NATSURL), err)
@@ -150,7 +155,6 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 	a.reg.MustRegister(a.metrics.Collectors()...)
 	a.pub = bus.NewPublisher(lg, a.js, bus.PublisherConfig{Metrics: a.metrics})
 	a.close = append(a.close, func() { a.pub.Close() }) //nolint:errcheck // only waits
-	a.set = providerTable(func(source string) string { return cfg.Endpoint[source] })
 	if err := flow.Check(flow.All, a.set.Answers); err != nil {
 		return nil, err
 	}
@@ -231,7 +235,7 @@ func (a *app) Run(ctx context.Context, names []string) error {
 	}
 	if has("scheduler") {
 		s := schedule.NewScheduler(a.lg, a.queue, a.pub, flow.All, schedule.Config{
-			Owner: a.owner, Backlog: a.backlog(), InFlight: a.flight,
+			Owner: a.owner, Backlog: a.backlog(), Oldest: a.oldest, InFlight: a.flight,
 		})
 		// The end of a task leaves its place free.
 		sub, err := a.nc.Subscribe(projections.DoneSubject+".*", func(*nats.Msg) { s.Wake() })
@@ -247,7 +251,7 @@ func (a *app) Run(ctx context.Context, names []string) error {
 	}
 	if has("bridge") {
 		if a.bridge == nil {
-			a.lg.Warn("no RabbitMQ (RMQ_URL is not set): events wait in the stream")
+			a.lg.Info("no RabbitMQ (RMQ_URL is not set): events wait in the stream")
 		} else {
 			g.Go(func() error { return a.bridge.Run(ctx) })
 			r := lanes.New(a.lg, a.db, a.js, lanes.Config{Name: "bridge"}, a.tell)
@@ -300,36 +304,6 @@ func (a *app) onDead(_ context.Context, m *bus.Msg, cause string, err error) []b
 		return nil
 	}
 	return []bus.Out{o}
-}
-
-// backlog counts the messages that wait downstream of retrieval, and the
-// events that are not projected yet. It is looked at often, so it remembers.
-func (a *app) backlog() func(context.Context) (int, error) {
-	var mu sync.Mutex
-	var at time.Time
-	var last int
-	return func(ctx context.Context) (int, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if time.Since(at) < 250*time.Millisecond {
-			return last, nil
-		}
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		n := 0
-		for _, c := range consumers(flow.All) {
-			if c.Stream == bus.Tasks {
-				continue
-			}
-			cons, err := a.js.Consumer(ctx, c.Stream, c.Durable)
-			if err != nil {
-				return 0, err
-			}
-			n += int(cons.CachedInfo().NumPending)
-		}
-		at, last = time.Now(), n
-		return n, nil
-	}
 }
 
 // tell is the lanes.Handler of the bridge.

@@ -29,7 +29,7 @@ type benchCmd struct {
 	Lazy     bool          `help:"Let JetStream acknowledge before fsync; production does not."`
 	Tasks    int           `help:"How many full refreshes." default:"1000"`
 	OnDemand int           `help:"How many on-demand refreshes over HTTP, one after another, once it is idle." default:"50" name:"on-demand"`
-	Profile  string        `help:"Write a CPU profile of this process, of the full refreshes only, to this file." type:"path"`
+	Profile  string        `help:"Write a CPU profile of this process, of the full refreshes only, to this file, and of its heap to FILE.heap." type:"path"`
 	Timeout  time.Duration `help:"How long it may take." default:"10m"`
 }
 
@@ -198,6 +198,11 @@ func (c *benchCmd) Run(ctx context.Context, g *globals) error {
 	}
 	after := cpu()
 	pprof.StopCPUProfile()
+	if c.Profile != "" {
+		if err := writeHeap(c.Profile + ".heap"); err != nil {
+			return err
+		}
+	}
 	per := func(i int) float64 { return round((after[i] - before[i]) * 1000 / float64(c.Tasks)) }
 	r.CPUPerTask, r.CPUPostgres, r.CPURabbit, r.CPUSandbox = per(0), per(1), per(2), per(3)
 	err = a.db.QueryRow(ctx, `
@@ -312,4 +317,16 @@ func onDemand(ctx context.Context, addr, handle string) error {
 		return fmt.Errorf("on demand %s: %s", handle, body.Status.Message)
 	}
 	return nil
+}
+
+func writeHeap(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := pprof.Lookup("heap").WriteTo(f, 0); err != nil {
+		f.Close() //nolint:errcheck // the error is told
+		return err
+	}
+	return f.Close()
 }

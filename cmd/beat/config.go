@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -88,6 +90,10 @@ func place(cfg *pgxpool.Config) string {
 
 // pgReason is the last cause, on one line, without the connection string.
 func pgReason(err error) string {
+	var op *net.OpError // pgx joins one error for each address it tried
+	if errors.As(err, &op) {
+		err = op.Err
+	}
 	for {
 		next := errors.Unwrap(err)
 		if next == nil {
@@ -107,11 +113,20 @@ func openNATS(u string) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// silent drops what go-redis logs by itself, past our logger: each of it comes
+// back as an error, too.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+var silenceRedis = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
+
 func openRedis(ctx context.Context, u string) (*redis.Client, error) {
 	o, err := redis.ParseURL(u)
 	if err != nil {
 		return nil, usageError{errors.New("REDIS_URL cannot be read: want redis://host:port/db")}
 	}
+	silenceRedis()
 	rdb := redis.NewClient(o)
 	ping, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -129,6 +144,23 @@ func bare(u string) string {
 		return "the given URL"
 	}
 	return p.Host
+}
+
+// checkSources refuses settings of sources that do not exist.
+func (d *deps) checkSources(known []string) error {
+	for flag, of := range map[string]map[string]string{"endpoint": d.Endpoint, "limit": d.Limit} {
+		for source := range of {
+			if !slices.Contains(known, source) {
+				return usageError{fmt.Errorf("--%s %s=…: unknown source, want one of %s", flag, source, strings.Join(known, ", "))}
+			}
+		}
+	}
+	for source, u := range d.Endpoint {
+		if p, err := url.Parse(u); err != nil || p.Host == "" || p.Scheme != "http" && p.Scheme != "https" {
+			return usageError{fmt.Errorf("--endpoint %s=…: want an http or https URL", source)}
+		}
+	}
+	return nil
 }
 
 // limits reads --limit.

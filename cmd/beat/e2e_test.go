@@ -9,9 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,21 +96,57 @@ func newWorld(t *testing.T, cfg localConfig) *world {
 // runAll runs all roles within this process until the test ends.
 func (w *world) runAll() *app {
 	w.t.Helper()
-	a, err := newApp(w.t.Context(), slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), w.deps, w.nc)
+	a, stop := w.runRoles(roles...)
+	w.t.Cleanup(stop)
+	return a
+}
+
+// runRoles runs roles within this process, on a connection of their own, until
+// stop.
+func (w *world) runRoles(names ...string) (a *app, stop func()) {
+	w.t.Helper()
+	nc, err := w.nats.Connect()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(w.t.Context()))
+	a, err = newApp(w.t.Context(), slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), w.deps, nc)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	end := w.serve(a, names...)
+	return a, func() { end(); nc.Close() }
+}
+
+// serve runs roles of a until stop.
+func (w *world) serve(a *app, names ...string) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx, roles) }()
-	w.t.Cleanup(func() {
-		stop()
+	go func() { done <- a.Run(ctx, names) }()
+	return func() {
+		cancel()
 		if err := <-done; err != nil {
 			w.t.Errorf("roles ended with %v", err)
 		}
 		a.Close()
-	})
-	return a
+	}
+}
+
+// A syncBuffer may be written and read at once.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 func (w *world) enqueue(n int) {
@@ -251,47 +286,6 @@ func TestMainJob(t *testing.T) {
 			}
 			ids[d.MessageId] = true
 		}
-	}
-}
-
-// kill -9 of each role in the middle of 200 tasks, then a restart: all
-// complete, nothing twice.
-func TestKillEachRole(t *testing.T) {
-	for _, role := range []string{"scheduler", "retrieval", "parsing", "processing", "projections"} {
-		t.Run(role, func(t *testing.T) {
-			w := newWorld(t, localConfig{})
-			start := func(roles ...string) *exec.Cmd {
-				args := append([]string{"run"}, roles...)
-				args = append(args, "--log-level=warn", "--lease=45s", "--pg-url="+w.deps.PGURL, "--nats-url="+w.deps.NATSURL, "--redis-url="+w.deps.RedisURL)
-				for s, u := range w.deps.Endpoint {
-					args = append(args, "--endpoint="+s+"="+u, "--limit="+s+"=0/1")
-				}
-				cmd := exec.Command(os.Args[0], args...)
-				cmd.Env = append(os.Environ(), "BEAT_TEST_CHILD=1")
-				cmd.Stderr, cmd.Stdout = t.Output(), t.Output()
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() }) //nolint:errcheck // may be gone
-				return cmd
-			}
-			var rest []string
-			for _, r := range []string{"scheduler", "retrieval", "parsing", "processing", "projections"} {
-				if r != role {
-					rest = append(rest, r)
-				}
-			}
-			start(rest...)
-			victim := start(role)
-			const n = 200
-			w.enqueue(n)
-			w.until("the middle", func() bool { return w.complete() >= 20 })
-			victim.Process.Kill() //nolint:errcheck // it runs
-			victim.Wait()         //nolint:errcheck // killed
-			start(role)
-			w.until("completion", func() bool { return w.complete() == n })
-			w.check(n)
-		})
 	}
 }
 
@@ -492,66 +486,5 @@ func TestDemo(t *testing.T) {
 	}
 	if r.Tasks.Complete != 20 || r.Tasks.Failed != 0 || r.Accounts != 20 || r.Posts < 240 || r.Dead != 0 {
 		t.Errorf("got %+v", r)
-	}
-}
-
-// Real answers go through the whole pipeline with their own numbers.
-func TestDemoFixtures(t *testing.T) {
-	dir := os.Getenv("BEAT_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "fixtures")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Log("no fixtures here")
-		return
-	}
-	pg := newDatabase(t)
-	var out, errs bytes.Buffer
-	if code := run(t.Context(), []string{"demo", "--exit", "--json", "--fixtures", dir, "--pg-url", pg}, &out, &errs); code != 0 {
-		t.Fatalf("exit code %d: %s", code, errs.String())
-	}
-	db, err := openPG(t.Context(), pg, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	for _, c := range []struct {
-		sql  string
-		want int64
-	}{
-		{"SELECT followers FROM instagram_account WHERE handle = 'nokiamobilepl'", 6033},
-		{"SELECT following FROM instagram_account WHERE handle = 'nokiamobilepl'", 25},
-		{"SELECT count(*) FROM scrape_request_log WHERE status <> 'COMPLETE'", 0},
-	} {
-		var got int64
-		if err := db.QueryRow(t.Context(), c.sql).Scan(&got); err != nil || got != c.want {
-			t.Errorf("%s: got %d, %v, want %d", c.sql, got, err, c.want)
-		}
-	}
-}
-
-// Mistakes get one clear line and the right exit code.
-func TestBadInput(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		args []string
-		code int
-		says string
-	}{
-		{"unknown flow", []string{"enqueue", "nope", "--pg-url", "postgres://x@127.0.0.1:1/x"}, 2, `unknown flow "nope"`},
-		{"missing parameter", []string{"enqueue", "refresh_profile_by_handle", "--pg-url", "postgres://x@127.0.0.1:1/x"}, 2, "'handle'"},
-		{"unknown parameter", []string{"enqueue", "refresh_profile_by_handle", "handle=a", "b=c", "--pg-url", "postgres://x@127.0.0.1:1/x"}, 2, "'b'"},
-		{"unknown role", []string{"run", "cook"}, 2, `unknown role "cook"`},
-		{"no postgres url", []string{"migrate", "--pg-url", ""}, 2, "PG_URL"},
-		{"postgres unreachable", []string{"migrate", "--pg-url", "postgres://x@127.0.0.1:1/x"}, 1, "127.0.0.1:1"},
-		{"bad limit", []string{"run", "--pg-url", "postgres://x@127.0.0.1:1/x", "--limit", "a=b"}, 2, "--limit a=b"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var out, errs bytes.Buffer
-			code := run(t.Context(), c.args, &out, &errs)
-			if code != c.code || !strings.Contains(errs.String(), c.says) {
-				t.Errorf("exit code %d, want %d; it says %q, want %q in it", code, c.code, errs.String(), c.says)
-			}
-		})
 	}
 }
