@@ -3,9 +3,9 @@ package sandbox
 import (
 	"bytes"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // graphError is an error of the Graph API; sub is 0 for none.
@@ -33,22 +33,13 @@ func boboError(b []byte, status int, message string) answer {
 	return answer{status, appendStr(append(b, `{"message":`...), message, '}'), built}
 }
 
-// checkKey refuses a wrong credential the way the source does.
-func checkKey(c call, q url.Values, b []byte) (answer, bool) {
-	key := ""
-	switch c.source {
-	case GraphAPI:
-		key = q.Get("access_token")
-	case ArrayBobo:
-		key = c.r.Header.Get("X-RapidAPI-Key")
-	case YTAPI:
-		key = q.Get("key")
-	}
+// checkKey refuses a wrong credential the way source, one of Sources, does.
+func checkKey(source, key string, b []byte) (answer, bool) {
 	expired := strings.Contains(key, "expired")
 	if strings.HasPrefix(key, "sandbox-") && !expired {
 		return answer{}, true
 	}
-	switch c.source {
+	switch source {
 	case GraphAPI:
 		switch {
 		case key == "":
@@ -77,6 +68,50 @@ func ytKeyInvalid(b []byte) answer {
 	return ytError(b, http.StatusBadRequest, "API key not valid. Please pass a valid API key.", "usageLimits", "keyInvalid")
 }
 
+// expiredError refuses a credential that was good once.
+func expiredError(source string, b []byte) answer {
+	switch source {
+	case GraphAPI:
+		return graphExpired(b)
+	case ArrayBobo:
+		return boboError(b, http.StatusForbidden, "You are not subscribed to this API.")
+	}
+	return ytKeyInvalid(b)
+}
+
+// bannedError refuses a credential for good.
+func bannedError(source string, b []byte) answer {
+	switch source {
+	case GraphAPI:
+		return graphError(b, http.StatusForbidden, "API access blocked.", 200, 0)
+	case ArrayBobo:
+		return boboError(b, http.StatusForbidden, "Blocked User. Please contact your API provider.")
+	}
+	return answer{http.StatusForbidden, append(b, ytSuspended...), built}
+}
+
+// ytSuspended says what it means in details only.
+const ytSuspended = `{"error":{"code":403,"message":"Permission denied: Consumer has been suspended.",` +
+	`"errors":[{"message":"Permission denied: Consumer has been suspended.","domain":"global","reason":"forbidden"}],` +
+	`"status":"PERMISSION_DENIED","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",` +
+	`"reason":"CONSUMER_SUSPENDED","domain":"googleapis.com"}]}}`
+
+// quotaError refuses a call over a quota that is counted per so long. Graph
+// has no status 429; YouTube has it for what opens again soon.
+func quotaError(source string, b []byte, per time.Duration) answer {
+	switch {
+	case source == GraphAPI:
+		return graphError(b, http.StatusForbidden, "(#4) Application request limit reached", 4, 0)
+	case source == ArrayBobo && per <= time.Minute:
+		return boboError(b, http.StatusTooManyRequests, "You have exceeded the rate limit per minute for your plan, BASIC, by the API provider")
+	case source == ArrayBobo:
+		return boboError(b, http.StatusTooManyRequests, "You have exceeded the DAILY quota for Requests on your current plan, BASIC.")
+	case per <= time.Minute:
+		return ytError(b, http.StatusTooManyRequests, "Resource has been exhausted (e.g. check quota).", "global", "rateLimitExceeded")
+	}
+	return ytError(b, http.StatusForbidden, "The request cannot be completed because you have exceeded your quota.", "youtube.quota", "quotaExceeded")
+}
+
 // broken is the answer that a fault puts in the place of a.
 func broken(c call, a answer, f *Fault) answer {
 	switch f.Kind {
@@ -89,7 +124,7 @@ func broken(c call, a answer, f *Fault) answer {
 	case "html":
 		return answer{http.StatusOK, []byte("<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head><body><h1>Checking your browser</h1></body></html>\n"), html}
 	}
-	a = refusal(c.source, f.Kind)
+	a = refusal(c.like, f.Kind)
 	a.as = kept
 	return a
 }
@@ -97,13 +132,7 @@ func broken(c call, a answer, f *Fault) answer {
 // refusal is the error body of a source for a kind of fault.
 func refusal(source, kind string) answer {
 	if kind == "expired" {
-		switch source {
-		case GraphAPI:
-			return graphExpired(nil)
-		case ArrayBobo:
-			return boboError(nil, http.StatusForbidden, "You are not subscribed to this API.")
-		}
-		return ytKeyInvalid(nil)
+		return expiredError(source, nil)
 	}
 	status, _ := strconv.Atoi(kind)
 	switch source {

@@ -20,10 +20,12 @@ import (
 // retry_after in two words, times as text such as "1.5s":
 //
 //	{"source":"graphapi","kind":"429","retry_after":"30s","rate":0.5,"for":"1m"}
+//	{"sources":["graphapi","lama"],"kind":"refuse","for":"5m"}
 type Fault struct {
-	Source string       // "" all
-	Fetch  social.Fetch // "" all
-	Path   string       // prefix of the path below the source, such as /ig/posts/; "" all
+	Source  string       // "" all, unless there are Sources
+	Sources []string     // any of these; an outage of several
+	Fetch   social.Fetch // "" all
+	Path    string       // prefix of the path below the source, such as /ig/posts/; "" all
 
 	Kind       string        // see Kinds
 	RetryAfter time.Duration // header Retry-After, in whole seconds upwards; 0 none
@@ -44,20 +46,28 @@ type Fault struct {
 //	truncated  half of the answer, then the connection is closed
 //	hang       nothing for Delay, then a closed connection
 //	reset      the connection is reset at once
+//	refuse     as reset, on old and new connections alike, as if the host were
+//	           down: the call is seen by no key and no quota, and Delay is not
+//	           waited for. The port stays open for the other sources
 //	empty      200 with no body
 //	html       200 with a web page
 var Kinds = []string{"slow", "401", "403", "404", "429", "500", "503", "expired",
-	"malformed", "wrongtype", "truncated", "hang", "reset", "empty", "html"}
+	"malformed", "wrongtype", "truncated", "hang", "reset", "refuse", "empty", "html"}
 
 // maxHang is the longest Delay.
 const maxHang = 10 * time.Minute
 
-func (f *Fault) check() error {
+func (f *Fault) check(sources []string) error {
 	if !slices.Contains(Kinds, f.Kind) {
 		return fmt.Errorf("kind %q is none of %s", f.Kind, strings.Join(Kinds, ", "))
 	}
-	if f.Source != "" && !slices.Contains(Sources, f.Source) {
-		return fmt.Errorf("source %q is none of %s", f.Source, strings.Join(Sources, ", "))
+	for _, source := range append([]string{f.Source}, f.Sources...) {
+		if source != "" && !slices.Contains(sources, source) {
+			return unknownSource(source, sources)
+		}
+	}
+	if slices.Contains(f.Sources, "") {
+		return errors.New("a source without a name")
 	}
 	if f.Fetch != "" && !slices.ContainsFunc(routes, func(r routeRow) bool { return r.fetch == f.Fetch }) {
 		return fmt.Errorf("fetch %q is asked of no source here", f.Fetch)
@@ -85,24 +95,34 @@ func (f *Fault) check() error {
 	return nil
 }
 
+func unknownSource(source string, sources []string) error {
+	return fmt.Errorf("source %q is none of %s", source, strings.Join(sources, ", "))
+}
+
+// at reports whether the fault is about source.
+func (f *Fault) at(source string) bool {
+	return f.Source == source || f.Source == "" && len(f.Sources) == 0 || slices.Contains(f.Sources, source)
+}
+
 // wireFault is a Fault as JSON.
 type wireFault struct {
-	ID         int     `json:"id,omitempty"`
-	Source     string  `json:"source,omitempty"`
-	Fetch      string  `json:"fetch,omitempty"`
-	Path       string  `json:"path,omitempty"`
-	Kind       string  `json:"kind"`
-	RetryAfter wireDur `json:"retry_after,omitempty"`
-	Delay      wireDur `json:"delay,omitempty"`
-	Rate       float64 `json:"rate,omitempty"`
-	Count      int     `json:"count,omitempty"`
-	For        wireDur `json:"for,omitempty"`
-	Hits       int     `json:"hits"` // ignored when posted
-	Over       bool    `json:"over,omitempty"`
+	ID         int      `json:"id,omitempty"`
+	Source     string   `json:"source,omitempty"`
+	Sources    []string `json:"sources,omitempty"`
+	Fetch      string   `json:"fetch,omitempty"`
+	Path       string   `json:"path,omitempty"`
+	Kind       string   `json:"kind"`
+	RetryAfter wireDur  `json:"retry_after,omitempty"`
+	Delay      wireDur  `json:"delay,omitempty"`
+	Rate       float64  `json:"rate,omitempty"`
+	Count      int      `json:"count,omitempty"`
+	For        wireDur  `json:"for,omitempty"`
+	Hits       int      `json:"hits"` // ignored when posted
+	Over       bool     `json:"over,omitempty"`
 }
 
 func (f wireFault) fault() Fault {
-	return Fault{f.Source, social.Fetch(f.Fetch), f.Path, f.Kind, time.Duration(f.RetryAfter),
+	return Fault{f.Source, f.Sources, social.Fetch(f.Fetch), f.Path, f.Kind, time.Duration(f.RetryAfter),
 		time.Duration(f.Delay), f.Rate, f.Count, time.Duration(f.For)}
 }
 
@@ -146,7 +166,7 @@ func (f *injected) over(now time.Time) bool {
 // Inject turns a fault on and returns its id. It panics when f makes no
 // sense: over HTTP that is a 400.
 func (s *Sandbox) Inject(f Fault) int {
-	id, err := s.faults.inject(f)
+	id, err := s.inject(f)
 	if err != nil {
 		panic("sandbox: " + err.Error())
 	}
@@ -156,15 +176,33 @@ func (s *Sandbox) Inject(f Fault) int {
 // Clear turns the faults of these ids off, all when there are none.
 func (s *Sandbox) Clear(ids ...int) { s.faults.clear(ids) }
 
-func (f *faults) inject(v Fault) (int, error) {
-	if err := v.check(); err != nil {
+// Hits is how many calls the fault of this id has struck, 0 once it is cleared.
+// An outage that is over still has its number.
+func (s *Sandbox) Hits(id int) int {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	for _, v := range s.faults.on {
+		if v.id == id {
+			return v.hits
+		}
+	}
+	return 0
+}
+
+func (s *Sandbox) inject(v Fault) (int, error) {
+	if err := v.check(s.names()); err != nil {
 		return 0, err
 	}
+	v.Sources = slices.Clone(v.Sources)
+	return s.faults.add(v, s.cfg.Clock()), nil
+}
+
+func (f *faults) add(v Fault, now time.Time) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.next++
-	f.on = append(f.on, &injected{Fault: v, id: f.next, since: time.Now()})
-	return f.next, nil
+	f.on = append(f.on, &injected{Fault: v, id: f.next, since: now})
+	return f.next
 }
 
 func (f *faults) clear(ids []int) int {
@@ -182,7 +220,7 @@ func (f *faults) match(source string, fetch social.Fetch, path string, now time.
 	defer f.mu.Unlock()
 	var slow time.Duration
 	for _, v := range f.on {
-		if v.over(now) || v.Source != "" && v.Source != source || v.Fetch != "" && v.Fetch != fetch ||
+		if v.over(now) || !v.at(source) || v.Fetch != "" && v.Fetch != fetch ||
 			!strings.HasPrefix(path, v.Path) {
 			continue
 		}
@@ -196,6 +234,9 @@ func (f *faults) match(source string, fetch social.Fetch, path string, now time.
 			continue
 		}
 		hit := v.Fault
+		if hit.Kind == "refuse" {
+			return &hit
+		}
 		hit.Delay = min(hit.Delay+slow, maxHang)
 		return &hit
 	}
@@ -210,7 +251,7 @@ func (f *faults) list(now time.Time) []wireFault {
 	defer f.mu.Unlock()
 	out := []wireFault{}
 	for _, v := range f.on {
-		out = append(out, wireFault{v.id, v.Source, string(v.Fetch), v.Path, v.Kind, wireDur(v.RetryAfter),
+		out = append(out, wireFault{v.id, v.Source, v.Sources, string(v.Fetch), v.Path, v.Kind, wireDur(v.RetryAfter),
 			wireDur(v.Delay), v.Rate, v.Count, wireDur(v.For), v.hits, v.over(now)})
 	}
 	return out

@@ -84,7 +84,7 @@ func TestKinds(t *testing.T) {
 				if err == nil || took < f.Delay {
 					bad("no answer after a while")
 				}
-			case "reset":
+			case "reset", "refuse":
 				if err == nil {
 					bad("no answer")
 				}
@@ -210,11 +210,36 @@ func TestControl(t *testing.T) {
 		{"POST", "/_sandbox/faults", `{"kind":"500","typo":1}`, 400, `unknown field`},
 		{"POST", "/_sandbox/faults", `{"kind":"500"}{}`, 400, `goes on`},
 		{"POST", "/_sandbox/faults", ``, 400, `no fault`},
+		{"POST", "/_sandbox/faults", `{"kind":"500","sources":["graphapi","lama"]}`, 400, `source \"lama\" is none of`},
+		{"POST", "/_sandbox/faults", `{"kind":"500","sources":[""]}`, 400, `without a name`},
 		{"DELETE", "/_sandbox/faults?id=2", "", 200, `"cleared": 1`},
 		{"DELETE", "/_sandbox/faults?id=x", "", 400, `is no number`},
 		{"DELETE", "/_sandbox/faults", "", 200, `"cleared": 1`},
 		{"GET", "/_sandbox/fixtures", "", 200, `"handles": []`},
 		{"GET", "/_sandbox/stats", "", 200, `"total": 0`},
+		{"GET", "/_sandbox/stats?window=x", "", 400, `no time`},
+		{"GET", "/_sandbox/stats?window=-1s", "", 400, `no time`},
+		{"GET", "/_sandbox/quotas", "", 200, `"quotas": []`},
+		{"POST", "/_sandbox/quotas", `{"source":"graphapi","calls":5,"per":"30s"}`, 201, `"grace": "250ms"`},
+		{"POST", "/_sandbox/quotas", `{"source":"lama","calls":5,"per":"30s"}`, 400, `source \"lama\" is none of`},
+		{"POST", "/_sandbox/quotas", `{"source":"graphapi","per":"30s"}`, 400, `0 calls`},
+		{"POST", "/_sandbox/quotas", `{"source":"graphapi","calls":5}`, 400, `per 0s`},
+		{"POST", "/_sandbox/quotas", `{"source":"graphapi","calls":5,"per":"30s","key":"k","shared":true}`, 400, `shared`},
+		{"POST", "/_sandbox/quotas", `{"source":"graphapi","calls":5,"per":"30s","ban_after":-1}`, 400, `ban_after`},
+		{"POST", "/_sandbox/quotas", `{"source":"graphapi","calls":5,"per":"30s","grace":"1h"}`, 400, `grace`},
+		{"POST", "/_sandbox/quotas", ``, 400, `no quota`},
+		{"DELETE", "/_sandbox/quotas?source=ytapitoken", "", 200, `"cleared": 0`},
+		{"DELETE", "/_sandbox/quotas", "", 200, `"cleared": 1`},
+		{"GET", "/_sandbox/keys", "", 200, `"keys": []`},
+		{"POST", "/_sandbox/keys", `{"source":"graphapi","key":"k","expires_in":"10s"}`, 201, `"id": 1`},
+		{"GET", "/_sandbox/keys", "", 200, `"expired": false`},
+		{"POST", "/_sandbox/keys", `{"source":"lama","key":"k"}`, 400, `source \"lama\" is none of`},
+		{"POST", "/_sandbox/keys", `{"source":"graphapi"}`, 400, `key or a match`},
+		{"POST", "/_sandbox/keys", `{"source":"graphapi","key":"k","match":"k"}`, 400, `key or a match`},
+		{"POST", "/_sandbox/keys", `{"source":"graphapi","key":"k","expires_in":"-1s"}`, 400, `negative`},
+		{"POST", "/_sandbox/keys", ``, 400, `no expiry`},
+		{"DELETE", "/_sandbox/keys?id=x", "", 400, `is no number`},
+		{"DELETE", "/_sandbox/keys?id=1", "", 200, `"cleared": 1`},
 		{"GET", "/nothing", "", 404, `no such thing`},
 		{"PUT", "/_sandbox/faults", "", 404, `no such thing`},
 	} {
@@ -267,7 +292,7 @@ func TestStats(t *testing.T) {
 
 	// The windows, on a clock of their own.
 	var s stats
-	s.init()
+	s.init(Sources, time.UnixMilli(60_000))
 	for _, ms := range []int64{60_000, 60_999, 61_000, 61_500, 61_900, 89_999, 90_000} {
 		s.begin(GraphAPI, "", time.UnixMilli(ms))(200)
 	}
@@ -299,7 +324,13 @@ func TestRace(t *testing.T) {
 				}
 				if i%10 == 0 {
 					s.Clear(s.Inject(Fault{Kind: "503", Count: 2}))
+					s.SetQuota(Quota{Source: ArrayBobo, Calls: 1 + n, Per: time.Millisecond, Sliding: n%2 == 0, Headers: true})
+					s.Renew(s.Expire(Expiry{Source: ArrayBobo, Match: "sandbox-"}))
 					s.Stats()
+					s.MaxInWindow(ArrayBobo, time.Second)
+					s.listQuotas()
+					s.ClearQuotas()
+					s.ResetStats()
 				}
 			}
 		}()

@@ -9,7 +9,10 @@
 //	/graphapi/{version}/{user_id}?fields=business_discovery.username(h){…}
 //	/rapidapi-arraybobo/ig/info/  info_username/  posts/  reels_posts/  post_info/
 //	/ytapitoken/youtube/v3/channels  (also /ytapitoken/channels)
-//	/_sandbox/…                      faults, stats, fixtures; see GET /
+//	/_sandbox/…                      faults, quotas, keys, stats, fixtures; see GET /
+//
+// Config.Alias adds sources that answer in the shapes of one of these, such as
+// /lama/ig/info/. They have faults, quotas, keys and stats of their own.
 //
 // The shapes are those of contract/providers-instagram.md 8 and 9 and
 // contract/providers-youtube.md 4.1.
@@ -49,21 +52,33 @@
 // entities that they are about, see fixtures.go. About a real account nothing
 // is generated: what no file says is missing or empty.
 //
+// # A call on its way
+//
+// A fault of kind refuse is met first: such a call reaches nobody. Then the key:
+// with Config.CheckKeys a wrong one is refused, see Credentials; then one that is
+// banned, then one that has expired (Expire). What is left takes from the quota
+// (SetQuota), or is refused and takes nothing. Last the other faults: the call has
+// arrived, so it has used the quota, but what it gets is what the fault says.
+//
 // # State
 //
-// All of it is in memory: faults, counters, and the names of at most 2×65536
-// handles. Nothing else is kept between calls.
+// All of it is in memory: faults, quotas, expired keys, counters, when each call
+// of the last ten minutes came, at most 4096 keys for each source, and the names
+// of at most 2×65536 handles. Nothing else is kept between calls. Keys are shown
+// as KeyHash only.
 package sandbox
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"beat/streams/social"
@@ -82,7 +97,10 @@ var Sources = []string{GraphAPI, ArrayBobo, YTAPI}
 // Config says what the world looks like. A zero field means its default.
 type Config struct {
 	Fixtures string           // folder of real answers, "" none
-	Now      func() time.Time // of the world; default time.Now. Faults and stats run on the real clock
+	Now      func() time.Time // of the world; default time.Now
+	Clock    func() time.Time // of faults, quotas, keys and stats; default time.Now
+
+	Alias map[string]string // more sources: name → one of Sources, whose paths and shapes it has
 
 	PostsPerPage int // default 12; the Graph profile embeds as many
 	PostsTotal   int // of a profile that is not busy; default 36, at most 1000
@@ -98,6 +116,9 @@ type Config struct {
 func New(cfg Config) (*Sandbox, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
 	}
 	for _, d := range []struct {
 		p        *int
@@ -117,6 +138,7 @@ func New(cfg Config) (*Sandbox, error) {
 	if cfg.PostsPerPage < 0 || cfg.PostsTotal < 0 || cfg.ReelsPerPage < 0 || cfg.ReelsTotal < 0 {
 		return nil, errors.New("sandbox: negative size of a page or a profile")
 	}
+	var err error
 	s := &Sandbox{
 		cfg:   cfg,
 		world: newWorld(cfg),
@@ -124,9 +146,11 @@ func New(cfg Config) (*Sandbox, error) {
 		words: newWords(),
 		done:  make(chan struct{}),
 	}
-	s.stats.init()
+	if s.gates, err = newGates(cfg.Alias, cfg.Clock()); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	s.stats.init(s.names(), cfg.Clock())
 	s.bufs.New = func() any { b := make([]byte, 0, 64<<10); return &b }
-	var err error
 	if s.real, err = loadFixtures(cfg.Fixtures); err != nil {
 		return nil, fmt.Errorf("sandbox: fixtures: %w", err)
 	}
@@ -135,14 +159,16 @@ func New(cfg Config) (*Sandbox, error) {
 
 // A Sandbox is the handler. It is safe for concurrent use.
 type Sandbox struct {
-	cfg    Config
-	world  *world
-	noise  []byte // filler, see write.go
-	words  *words
-	real   *fixtures
-	faults faults
-	stats  stats
-	bufs   sync.Pool // of *[]byte
+	cfg      Config
+	world    *world
+	noise    []byte // filler, see write.go
+	words    *words
+	real     *fixtures
+	gates    map[string]*gate // by source, aliases too; not changed after New
+	expiries atomic.Int64     // the last id
+	faults   faults
+	stats    stats
+	bufs     sync.Pool // of *[]byte
 
 	close sync.Once
 	done  chan struct{} // closed by Close
@@ -162,176 +188,82 @@ type Credential struct {
 	Fields map[string]string // the credentials column
 }
 
-// Credentials are the rows to insert before anything can be asked. With
-// Config.CheckKeys every key that begins with "sandbox-" is good, so that
-// there can be more rows, except that one containing "expired" is refused as
-// an expired one is.
+// Credentials are the rows to insert before anything can be asked, those of
+// Sources first. With Config.CheckKeys every key that begins with "sandbox-" is
+// good, so that there can be more rows, except that one containing "expired" is
+// refused as an expired one is.
 func (s *Sandbox) Credentials() []Credential {
-	return []Credential{
+	rows := []Credential{
 		{GraphAPI, map[string]string{"token": "sandbox-token", "user_id": "17841400000009999"}},
 		{ArrayBobo, map[string]string{"X-RapidAPI-Key": "sandbox-key", "X-RapidAPI-Host": "instagram-scraper-2022.p.rapidapi.com"}},
 		{YTAPI, map[string]string{"key": "sandbox-key"}},
 	}
-}
-
-// A Server is a Sandbox that listens.
-type Server struct {
-	*Sandbox
-	URL string // http://host:port
-
-	http *http.Server
-	gone chan struct{} // closed when Serve returned
-}
-
-// Listen serves a sandbox at addr, such as 127.0.0.1:0, until Close.
-func Listen(addr string, cfg Config) (*Server, error) {
-	s, err := New(cfg)
-	if err != nil {
-		return nil, err
+	for _, alias := range slices.Sorted(maps.Keys(s.cfg.Alias)) {
+		like := slices.Index(Sources, s.cfg.Alias[alias])
+		rows = append(rows, Credential{alias, maps.Clone(rows[like].Fields)})
 	}
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("sandbox: %w", err)
-	}
-	srv := &Server{
-		Sandbox: s,
-		URL:     "http://" + ln.Addr().String(),
-		gone:    make(chan struct{}),
-		http: &http.Server{
-			Handler:           s,
-			ReadHeaderTimeout: 10 * time.Second,
-			// No ReadTimeout: it would end hanging calls. Bodies have their
-			// own, see postFault.
-			WriteTimeout:   maxHang + time.Minute, // a hanging call ends by its own clock
-			IdleTimeout:    2 * time.Minute,
-			MaxHeaderBytes: 64 << 10,
-		},
-	}
-	go func() {
-		defer close(srv.gone)
-		srv.http.Serve(ln) // returns when Close is called
-	}()
-	return srv, nil
-}
-
-// Close stops the server. Calls in flight get a second.
-func (s *Server) Close() error {
-	s.Sandbox.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		err = s.http.Close()
-	}
-	<-s.gone
-	return err
-}
-
-// A call is one request to a source, taken apart.
-type call struct {
-	r      *http.Request
-	source string
-	path   string // below the source
-	kind   pathKind
-}
-
-// An answer is what is sent back.
-type answer struct {
-	status int
-	body   []byte
-	as     bodyKind
-}
-
-// A bodyKind says whose the bytes of an answer are.
-type bodyKind int
-
-const (
-	built bodyKind = iota // in the pooled buffer
-	kept                  // of a file or of a fault: read only
-	html                  // kept, and no JSON
-)
-
-// A pathKind is a row of routes.
-type pathKind int
-
-const (
-	unknownPath pathKind = iota
-	graphProfile
-	infoByID
-	infoByName
-	postsPage
-	reelsPage
-	postInfo
-	channels
-)
-
-type routeRow struct {
-	source, path string
-	prefix       bool
-	kind         pathKind
-	fetch        social.Fetch
-	member       string // what fault wrongtype spoils
-	with         string // and puts in its place
-}
-
-// routes says which path is which question. prefix rows match what follows
-// too, the others match exactly.
-var routes = []routeRow{
-	{GraphAPI, "/v", true, graphProfile, social.ProfileByHandle, "ig_id", `{"low":1}`},
-	{ArrayBobo, "/ig/info/", false, infoByID, social.ProfileByID, "pk", `{"low":1}`},
-	{ArrayBobo, "/ig/info_username/", false, infoByName, social.ProfileByHandle, "pk", `{"low":1}`},
-	{ArrayBobo, "/ig/posts/", false, postsPage, social.PostsByID, "edges", `{"0":"GraphImage"}`},
-	{ArrayBobo, "/ig/reels_posts/", false, reelsPage, social.Reels, "items", `{"0":"clips"}`},
-	{ArrayBobo, "/ig/post_info/", false, postInfo, social.PostByShortcode, "shortcode", `["C"]`},
-	{YTAPI, "/youtube/v3/channels", false, channels, social.ChannelsByIDs, "items", `{"0":"youtube#channel"}`},
-	{YTAPI, "/channels", false, channels, social.ChannelsByIDs, "items", `{"0":"youtube#channel"}`},
-}
-
-func route(source, path string) (pathKind, social.Fetch) {
-	for i := range routes {
-		r := &routes[i]
-		if r.source == source && (r.path == path || r.prefix && strings.HasPrefix(path, r.path)) {
-			return r.kind, r.fetch
-		}
-	}
-	return unknownPath, ""
+	return rows
 }
 
 // ServeHTTP implements http.Handler.
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	source, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	c := call{r: r, source: source, path: "/" + rest}
-	var fetch social.Fetch
-	switch source {
-	case GraphAPI, ArrayBobo, YTAPI:
-		c.kind, fetch = route(source, c.path)
-	default:
+	g := s.gates[source]
+	if g == nil {
 		s.control(w, r)
 		return
 	}
-	done := s.stats.begin(source, string(fetch), time.Now())
-	f := s.faults.match(source, fetch, c.path, time.Now())
+	c := call{r: r, q: r.URL.Query(), like: g.like, path: "/" + rest}
+	var fetch social.Fetch
+	c.kind, fetch = route(c.like, c.path)
+
+	now := s.cfg.Clock()
+	done := s.stats.begin(source, string(fetch), now)
+	f := s.faults.match(source, fetch, c.path, now)
+	if f != nil {
+		s.stats.strike(source)
+		if f.Kind == "refuse" {
+			done(0)
+			hangUp(w, true)
+			return
+		}
+	}
 
 	buf := s.bufs.Get().(*[]byte)
-	a := s.answer(c, (*buf)[:0])
-	s.send(w, c, a, f, done)
+	a, v := s.answer(c, g, (*buf)[:0])
+	s.send(w, c, g, a, v, f, done)
 	if a.as == built && cap(a.body) <= 1<<20 {
 		*buf = a.body // it may have grown
 	}
 	s.bufs.Put(buf)
 }
 
-// answer builds the undisturbed answer into b.
-func (s *Sandbox) answer(c call, b []byte) answer {
+// answer builds what the call gets when no fault strikes it into b.
+func (s *Sandbox) answer(c call, g *gate, b []byte) (answer, admission) {
 	if c.r.Method != http.MethodGet {
-		return answer{http.StatusMethodNotAllowed, append(b, `{"message":"Method not allowed"}`...), built}
+		return answer{http.StatusMethodNotAllowed, append(b, `{"message":"Method not allowed"}`...), built}, admission{}
 	}
-	q := c.r.URL.Query()
+	key := c.key()
 	if s.cfg.CheckKeys {
-		if a, ok := checkKey(c, q, b); !ok {
-			return a
+		if a, ok := checkKey(c.like, key, b); !ok {
+			return a, admission{}
 		}
 	}
+	v := g.admit(key, s.cfg.Clock)
+	switch v.verdict {
+	case overQuota:
+		return quotaError(c.like, b, v.per), v
+	case expiredKey:
+		return expiredError(c.like, b), v
+	case bannedKey:
+		return bannedError(c.like, b), v
+	}
+	return s.right(c, b), v
+}
+
+// right builds the undisturbed answer into b.
+func (s *Sandbox) right(c call, b []byte) answer {
+	q := c.q
 	switch c.kind {
 	case graphProfile:
 		return s.graph(c.path, q, b)
@@ -348,7 +280,7 @@ func (s *Sandbox) answer(c call, b []byte) answer {
 	case channels:
 		return s.channels(q, b)
 	}
-	switch c.source {
+	switch c.like {
 	case GraphAPI:
 		return graphError(b, http.StatusBadRequest, "Unknown path components: "+c.path, 2500, 0)
 	case ArrayBobo:
@@ -360,8 +292,8 @@ func (s *Sandbox) answer(c call, b []byte) answer {
 // send writes a, as far as the fault f lets it. It calls done with the status,
 // 0 for none, before the caller can know of the end: who has an answer finds
 // it in the stats.
-func (s *Sandbox) send(w http.ResponseWriter, c call, a answer, f *Fault, done func(status int)) {
-	cut := false
+func (s *Sandbox) send(w http.ResponseWriter, c call, g *gate, a answer, v admission, f *Fault, done func(status int)) {
+	cut, limited, wait := false, v.verdict == overQuota, v.wait
 	if f != nil {
 		waited := f.Delay == 0 || s.sleep(c.r.Context(), f.Delay)
 		switch {
@@ -376,23 +308,30 @@ func (s *Sandbox) send(w http.ResponseWriter, c call, a answer, f *Fault, done f
 		case f.Kind == "truncated":
 			cut = true
 		case f.Kind != "slow":
-			a = broken(c, a, f)
+			a, limited, wait = broken(c, a, f), f.Kind == "429", 0
 		}
 		if f.RetryAfter > 0 {
-			w.Header().Set("Retry-After", strconv.FormatInt(int64((f.RetryAfter+time.Second-1)/time.Second), 10))
+			wait = seconds(f.RetryAfter)
 		}
 	}
 	h := w.Header()
 	switch {
 	case a.as == html:
 		h["Content-Type"] = htmlType
-	case c.source == ArrayBobo:
+	case c.like == ArrayBobo:
 		h["Content-Type"] = plainJSONType
 		h["Server"] = rapidServer
 	default:
 		h["Content-Type"] = jsonType
 	}
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	v.setHeaders(h)
+	if wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(wait))
+	}
+	if limited && v.key != nil {
+		g.sent429(v.key, wait, s.cfg.Clock)
+	}
 	done(a.status)
 	w.WriteHeader(a.status)
 	if cut {
@@ -403,6 +342,9 @@ func (s *Sandbox) send(w http.ResponseWriter, c call, a answer, f *Fault, done f
 	}
 	w.Write(a.body) // the caller may be gone: nothing to do about it
 }
+
+// seconds is d in whole seconds, upwards.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
 var (
 	jsonType      = []string{"application/json; charset=UTF-8"}

@@ -62,7 +62,7 @@ func (c caller) try(source, path string, q ...string) (int, http.Header, []byte,
 		if cred.Source != source {
 			continue
 		}
-		switch source {
+		switch c.gates[source].like {
 		case GraphAPI:
 			v.Set("access_token", cred.Fields["token"])
 		case YTAPI:

@@ -23,6 +23,22 @@ type SourceStats struct {
 	Max30s      int `json:"max_30s"` // most calls in half a minute of the clock
 	InFlight    int `json:"in_flight"`
 	MaxInFlight int `json:"max_in_flight"`
+
+	Struck  int        `json:"struck"`      // calls that met a fault
+	Limited int        `json:"limited"`     // answers that said 429, in the words of the source
+	Ignored int        `json:"ignored_429"` // calls that came although such an answer had told their key to wait
+	Banned  int        `json:"banned_keys"`
+	Keys    []KeyStats `json:"keys"` // in order of Key
+}
+
+// KeyStats is about one key of a source. Calls counts those that reached it: a
+// call that a fault of kind refuse met has none, nor has one with a wrong key.
+type KeyStats struct {
+	Key     string `json:"key"` // its KeyHash
+	Calls   int    `json:"calls"`
+	Limited int    `json:"limited"`
+	Ignored int    `json:"ignored_429"`
+	Banned  bool   `json:"banned"`
 }
 
 // CallStats counts the calls of one kind with one outcome.
@@ -34,6 +50,8 @@ type CallStats struct {
 }
 
 type stats struct {
+	base time.Time // of times
+
 	mu      sync.Mutex
 	since   time.Time
 	calls   map[callKey]int
@@ -48,6 +66,7 @@ type callKey struct {
 type sourceCount struct {
 	SourceStats
 	second, half window
+	times        times
 }
 
 // A window counts what happens in one stretch of the clock.
@@ -64,17 +83,20 @@ func (w *window) add(at int64) int {
 	return w.n
 }
 
-func (s *stats) init() {
+func (s *stats) init(sources []string, now time.Time) {
+	s.base = now
+	s.sources = make(map[string]*sourceCount)
+	for _, name := range sources {
+		s.sources[name] = new(sourceCount)
+	}
+	s.reset(now)
+}
+
+func (s *stats) reset(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.since = time.Now()
+	s.since = now
 	s.calls = make(map[callKey]int)
-	if s.sources == nil {
-		s.sources = make(map[string]*sourceCount)
-		for _, name := range Sources {
-			s.sources[name] = new(sourceCount)
-		}
-	}
 	for _, c := range s.sources {
 		*c = sourceCount{SourceStats: SourceStats{InFlight: c.InFlight, MaxInFlight: c.InFlight}}
 	}
@@ -89,6 +111,7 @@ func (s *stats) begin(source, fetch string, now time.Time) func(status int) {
 	c.MaxInFlight = max(c.MaxInFlight, c.InFlight)
 	c.Max1s = max(c.Max1s, c.second.add(now.Unix()))
 	c.Max30s = max(c.Max30s, c.half.add(now.Unix()/30))
+	c.times.add(now.Sub(s.base))
 	s.mu.Unlock()
 	return func(status int) {
 		s.mu.Lock()
@@ -98,13 +121,22 @@ func (s *stats) begin(source, fetch string, now time.Time) func(status int) {
 	}
 }
 
+// strike counts a call that met a fault.
+func (s *stats) strike(source string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sources[source].Struck++
+}
+
 // Stats returns the counters.
 func (s *Sandbox) Stats() Stats {
 	s.stats.mu.Lock()
 	defer s.stats.mu.Unlock()
 	v := Stats{Since: s.stats.since.UTC(), Sources: make(map[string]SourceStats), Calls: []CallStats{}}
 	for name, c := range s.stats.sources {
-		v.Sources[name] = c.SourceStats
+		one := c.SourceStats
+		s.gates[name].count(&one)
+		v.Sources[name] = one
 		v.Total += c.Calls
 	}
 	for k, n := range s.stats.calls {
@@ -116,5 +148,11 @@ func (s *Sandbox) Stats() Stats {
 	return v
 }
 
-// ResetStats sets the counters to zero.
-func (s *Sandbox) ResetStats() { s.stats.init() }
+// ResetStats sets the counters to zero and forgets Times. Quotas, bans and
+// strikes stay.
+func (s *Sandbox) ResetStats() {
+	s.stats.reset(s.cfg.Clock())
+	for _, g := range s.gates {
+		g.resetCounts()
+	}
+}
