@@ -5,8 +5,9 @@
 // Business errors are answered with HTTP 200 and an error envelope: known
 // clients decode no other status.
 //
-// It stores nothing but tasks. A request that is cut off leaves at most its
-// task behind, which runs to its end and serves the next request.
+// It stores nothing but tasks, and counts refreshes in Redis (limits.go). A
+// request that is cut off leaves at most its task behind, which runs to its end
+// and serves the next request.
 package gateway
 
 import (
@@ -21,6 +22,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"beat/providers/ratelimit"
 	"beat/streams/schedule"
 )
 
@@ -35,6 +37,15 @@ type Config struct {
 	// Ready is what /readyz checks: name → problem, nil for none.
 	Ready   func(context.Context) map[string]error
 	Metrics http.Handler // serves /metrics; default none
+	// Why says why a task is not running, as JSON; default none: no such route.
+	Why func(ctx context.Context, task int64) (any, error)
+
+	// Limiter counts refreshes, with the prefix ratelimit.Requests; default
+	// none: nothing is limited.
+	Limiter *ratelimit.Limiter
+	Sliding bool    // limits hold in every interval of their length, not only from the first request on
+	Busy    float64 // used share of a daily budget above which what is not urgent waits; default 0.8
+	OffPeak Hours   // when that runs; default 01:00-05:00
 }
 
 // A Gateway answers HTTP requests.
@@ -45,6 +56,7 @@ type Gateway struct {
 	cfg     Config
 	up      atomic.Bool
 	waiters waiters
+	metrics limitMetrics
 }
 
 // New returns a Gateway over db and q. It does no I/O.
@@ -52,8 +64,14 @@ func New(lg *slog.Logger, db *pgxpool.Pool, q *schedule.Queue, cfg Config) *Gate
 	if cfg.Wait <= 0 {
 		cfg.Wait = 50 * time.Second
 	}
+	if cfg.Busy <= 0 {
+		cfg.Busy = 0.8
+	}
+	if cfg.OffPeak == (Hours{}) {
+		cfg.OffPeak = Hours{1 * time.Hour, 5 * time.Hour}
+	}
 	cfg.CDNBase = strings.TrimRight(cfg.CDNBase, "/")
-	g := &Gateway{lg: lg, db: db, queue: q, cfg: cfg}
+	g := &Gateway{lg: lg, db: db, queue: q, cfg: cfg, metrics: newLimitMetrics()}
 	g.up.Store(cfg.Heartbeat)
 	return g
 }
@@ -85,6 +103,9 @@ func (g *Gateway) Handler() http.Handler {
 		"/social-profile-service/{platform}/byhandle/{handle}": {"GET": g.byHandle},
 		// GET reads by id, POST takes the flow from its body.
 		"/scrape_request_log/flow/{flow}": {"GET": g.readTask, "POST": g.createTask},
+	}
+	if g.cfg.Why != nil {
+		routes["/tasks/{id}/why"] = verbs{"GET": g.whyTask}
 	}
 	if g.cfg.Metrics != nil {
 		routes["/metrics"] = verbs{"GET": g.cfg.Metrics.ServeHTTP}

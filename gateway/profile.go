@@ -36,7 +36,15 @@ type profileKind struct {
 	// read returns nil without an account.
 	read   func(g *Gateway, ctx context.Context, key string) (row, error)
 	render func(g *Gateway, ctx context.Context, r row, full bool) (any, error)
-	force  bool // force_refresh counts
+	force  bool   // force_refresh counts
+	limit  string // route in Limits of a full refresh; none: unlimited
+}
+
+// A want is what a request says about the refresh.
+type want struct {
+	full   bool
+	force  bool
+	urgent bool // not urgent: may be put off when the day's budget runs low
 }
 
 var kinds = map[string]profileKind{
@@ -52,6 +60,7 @@ var kinds = map[string]profileKind{
 		read:   (*Gateway).readInstagram,
 		render: (*Gateway).renderInstagram,
 		force:  true,
+		limit:  instagramByHandle,
 	},
 	"youtube": {
 		platform: social.YouTube,
@@ -104,8 +113,20 @@ func (g *Gateway) byHandle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := r.URL.Query()
-	full := truthy(q.Get("full_refresh"))
-	profile, err := g.profile(ctx, kind, kind.key(handle), full, kind.force && truthy(q.Get("force_refresh")))
+	urgent, told := boolean(q.Get("urgent"))
+	profile, err := g.profile(ctx, kind, kind.key(handle), want{
+		full:   truthy(q.Get("full_refresh")),
+		force:  kind.force && truthy(q.Get("force_refresh")),
+		urgent: urgent || !told,
+	})
+	if errors.Is(err, errLimited) {
+		fail(w, 2, "Concurrency Limit Exceeded")
+		return
+	}
+	if task, ok := errors.AsType[putOff](err); ok {
+		task.reply(w)
+		return
+	}
 	if err != nil {
 		// Also for outages: no client tells them apart.
 		g.lg.WarnContext(ctx, "profile not answered", "platform", platform, "handle", handle, "err", err)
@@ -123,13 +144,13 @@ var (
 	errFailed = errors.New("the refresh failed")
 )
 
-func (g *Gateway) profile(ctx context.Context, kind profileKind, key string, full, force bool) (any, error) {
+func (g *Gateway) profile(ctx context.Context, kind profileKind, key string, ask want) (any, error) {
 	row, err := kind.read(g, ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	if force || row == nil || row.updated() == nil || time.Since(*row.updated()) > stale {
-		switch err := g.refresh(ctx, kind, key, full); {
+	if ask.force || row == nil || row.updated() == nil || time.Since(*row.updated()) > stale {
+		switch err := g.refresh(ctx, kind, key, ask); {
 		case errors.Is(err, errTimeout):
 			g.lg.WarnContext(ctx, "answered before the refresh ended", "platform", kind.platform, "key", key)
 		case err != nil:
@@ -142,15 +163,16 @@ func (g *Gateway) profile(ctx context.Context, kind profileKind, key string, ful
 	if row == nil {
 		return nil, errNoRow
 	}
-	return kind.render(g, ctx, row, full)
+	return kind.render(g, ctx, row, ask.full)
 }
 
 // refresh runs the flow that refreshes the account, or joins the run that is
-// already under way, and waits for its end.
-func (g *Gateway) refresh(ctx context.Context, kind profileKind, key string, full bool) error {
+// already under way, and waits for its end. It returns errLimited when a limit
+// is reached, and a putOff when there is room only for what is urgent.
+func (g *Gateway) refresh(ctx context.Context, kind profileKind, key string, ask want) error {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Wait)
 	defer cancel()
-	name, args := kind.flow(key, full)
+	name, args := kind.flow(key, ask.full)
 	params, err := json.Marshal(args)
 	if err != nil {
 		return err
@@ -162,15 +184,42 @@ func (g *Gateway) refresh(ctx context.Context, kind profileKind, key string, ful
 	if _, err := f.Decode(params); err != nil {
 		return err // empty, or too long for any platform
 	}
-	task, err := g.queue.Enqueue(ctx, schedule.Request{
+	limit := ""
+	if ask.full {
+		limit = kind.limit
+	}
+	req := schedule.Request{
 		Flow: name, Platform: kind.platform, Params: params, Priority: priority,
 		JoinKey: new("ondemand:" + name + ":" + key), RetryCount: new(1),
-	})
+	}
+	if !ask.urgent && g.busy(ctx, limit) {
+		// With a key of its own: nobody waits for the night.
+		req.Priority, req.JoinKey, req.RunAt = 0, new("offpeak:"+name+":"+key), new(g.cfg.OffPeak.pick(time.Now()))
+		task, err := g.queue.Enqueue(ctx, req)
+		if err != nil {
+			return err
+		}
+		if !task.Joined {
+			g.metrics.deferred.WithLabelValues(limit).Inc()
+		}
+		return putOff(task.ID)
+	}
+	taken, err := g.admit(ctx, limit, key)
 	if err != nil {
 		if ctx.Err() != nil {
 			return errTimeout
 		}
 		return err
+	}
+	task, err := g.queue.Enqueue(ctx, req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return errTimeout
+		}
+		return err
+	}
+	if task.Joined {
+		g.giveBack(ctx, taken)
 	}
 	ended, err := g.wait(ctx, task.ID)
 	if err != nil {

@@ -128,7 +128,7 @@ func (c *Client) Do(ctx context.Context, base string, q Request) (Answer, error)
 // upstream says why no answer came, without the URL that net/http puts into
 // its errors: the query may hold a key.
 func upstream(err error) *Error {
-	detail := "connection failed"
+	detail, unsent := "connection failed", false
 	var op *net.OpError
 	var dns *net.DNSError
 	switch {
@@ -137,13 +137,13 @@ func upstream(err error) *Error {
 	case errors.Is(err, context.Canceled):
 		detail = "canceled"
 	case errors.As(err, &dns):
-		detail = "host not found"
+		detail, unsent = "host not found", true
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		detail = "answer broke off"
 	case errors.As(err, &op):
-		detail = op.Op + ": " + op.Err.Error()
+		detail, unsent = op.Op+": "+op.Err.Error(), op.Op == "dial"
 	}
-	return &Error{Kind: ErrUpstream, Message: "Something went wrong", Detail: detail}
+	return &Error{Kind: ErrUpstream, Message: "Something went wrong", Detail: detail, Unsent: unsent}
 }
 
 func isTimeout(err error) bool {

@@ -36,6 +36,7 @@ type Error struct {
 	Detail     string        // for people: field, provider code; no secrets, one line
 	RetryAfter time.Duration // ErrLimited only; 0 when the provider did not say
 	Expired    bool          // ErrRefused only: data access lapsed, see credential.data_access_expired
+	Unsent     bool          // ErrUpstream only: the call never left, so it used nothing up
 }
 
 func (e *Error) Error() string {
@@ -140,8 +141,8 @@ type Call struct {
 	// Request builds the call. An error means that the ask itself cannot be
 	// put to this provider (a malformed handle, say).
 	Request func(c Credential, ask social.Ask) (Request, error)
-	// Judge says whether an answer can be parsed: nil, or an *Error. Table
-	// Statuses has already turned down what is the same for all calls.
+	// Judge says whether an answer that the classes let pass (see Classify) has
+	// the shape that Parse reads: nil, or an *Error.
 	Judge func(ask social.Ask, a Answer) *Error
 	// Parse reads an answer that Judge let pass. It is pure; at is when the
 	// answer came. It fills Logs, Cursor and More of the batch. Its error is
@@ -159,6 +160,8 @@ type Provider struct {
 	// Check says what is wrong with a credential, nil when it can be used.
 	Check func(c Credential) error
 	Calls map[social.Fetch]Call
+	// Classes are its own rows for Classify, read before those of all.
+	Classes []Class
 }
 
 // Set is all providers by source.

@@ -88,6 +88,10 @@ type app struct {
 	rdb     redis.UniversalClient
 	pub     *bus.Publisher
 	set     providers.Set
+	creds   *credential.Store
+	limiter *ratelimit.Limiter
+	pauses  *schedule.Pauses
+	budget  *retrieval.Budget
 	queue   *schedule.Queue
 	proj    *projections.Projector
 	bridge  *bridge.Publisher
@@ -110,6 +114,9 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 		}
 	}()
 	a.set = providerTable(func(source string) string { return cfg.Endpoint[source] })
+	for _, p := range cfg.more {
+		a.set[p.Source] = p
+	}
 	if err := cfg.checkSources(slices.Sorted(maps.Keys(a.set))); err != nil {
 		return nil, err
 	}
@@ -159,6 +166,15 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 		return nil, err
 	}
 	a.queue = schedule.NewQueue(a.db, cfg.Lease)
+	key, err := credential.ParseKey(cfg.CredentialKey)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	a.creds = credential.New(lg, a.db, a.set, credential.Config{Key: key})
+	a.reg.MustRegister(a.creds.Collectors()...)
+	a.limiter = ratelimit.New(a.rdb, ratelimit.Calls)
+	a.pauses = schedule.NewPauses(lg, a.db)
+	a.budget = retrieval.NewBudget(a.set, a.creds, a.limiter, a.queue, a.pauses, a.limits)
 	a.proj = projections.New(lg, a.db, a.pub, a.nc)
 	a.reg.MustRegister(
 		counter("beat_rows_total", "Account and post rows written.", func() float64 {
@@ -199,15 +215,21 @@ func (a *app) Run(ctx context.Context, names []string) error {
 		routes++
 	}
 	all := consumers(flow.All)
-	if has("retrieval") {
-		creds := credential.New(a.lg, a.db, a.set)
-		if err := creds.Load(ctx); err != nil {
+	if has("retrieval") || has("scheduler") || has("gateway") { // these look at what may be asked
+		if err := errors.Join(a.creds.Load(ctx), a.pauses.Load(ctx)); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			return err
 		}
-		g.Go(func() error { return creds.Run(ctx) })
+		g.Go(func() error { return a.creds.Run(ctx) })
+		g.Go(func() error { return a.pauses.Run(ctx) })
+	}
+	if has("retrieval") {
 		host, _ := os.Hostname() //nolint:errcheck // only told
-		r := retrieval.New(a.lg, a.set, creds, ratelimit.New(a.rdb, ratelimit.Calls), providers.NewClient(providers.ClientConfig{}),
-			a.queue, retrieval.Config{Host: host, Limits: a.limits})
+		r := retrieval.New(a.lg, a.set, a.creds, a.limiter, providers.NewClient(providers.ClientConfig{}), a.queue, a.pauses,
+			retrieval.Config{Host: host, Limits: a.limits, Timeout: a.cfg.TaskTimeout})
+		a.reg.MustRegister(r.Collectors()...)
 		for _, c := range all {
 			if c.Stream == bus.Tasks {
 				add(bus.Route{Name: "retrieve-" + c.Durable, Consumer: c, Concurrency: c.MaxAckPending, Handle: r.Handle})
@@ -235,7 +257,19 @@ func (a *app) Run(ctx context.Context, names []string) error {
 	}
 	if has("scheduler") {
 		s := schedule.NewScheduler(a.lg, a.queue, a.pub, flow.All, schedule.Config{
-			Owner: a.owner, Backlog: a.backlog(), Oldest: a.oldest, InFlight: a.flight,
+			Owner: a.owner, Backlog: a.backlog(), Oldest: a.oldest, Admit: a.budget.Admit, InFlight: a.flight,
+			EnforceExpiry: a.cfg.EnforceExpiry,
+		})
+		g.Go(func() error { // a credential that is back is work that can be done
+			for {
+				changed := a.creds.Changed()
+				s.Wake()
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-changed:
+				}
+			}
 		})
 		// The end of a task leaves its place free.
 		sub, err := a.nc.Subscribe(projections.DoneSubject+".*", func(*nats.Msg) { s.Wake() })
@@ -400,8 +434,8 @@ func (a *app) ready(ctx context.Context) map[string]error {
 	if !a.nc.IsConnected() {
 		out["nats"] = errors.New("not connected")
 	}
-	if err := a.rdb.Ping(ctx).Err(); err != nil {
-		out["redis"] = errors.New("does not answer")
+	if a.limiter.Down() != nil || a.rdb.Ping(ctx).Err() != nil {
+		out["redis"] = errors.New("does not answer: each process grants itself a twentieth of every limit")
 	}
 	return out
 }
@@ -410,7 +444,10 @@ func (a *app) serve(ctx context.Context) error {
 	gw := gateway.New(a.lg, a.db, a.queue, gateway.Config{
 		CDNBase: a.cfg.CDN, Heartbeat: a.cfg.Heartbeat, Ready: a.ready,
 		Metrics: promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}),
+		Why:     func(ctx context.Context, id int64) (any, error) { return a.why(ctx, id) },
+		Limiter: ratelimit.New(a.rdb, ratelimit.Requests), Sliding: a.cfg.SlidingLimits, OffPeak: a.cfg.OffPeak,
 	})
+	a.reg.MustRegister(gw.Collectors()...)
 	sub, err := a.nc.Subscribe(projections.DoneSubject+".*", func(m *nats.Msg) {
 		if id, err := strconv.ParseInt(strings.TrimPrefix(m.Subject, projections.DoneSubject+"."), 10, 64); err == nil {
 			gw.TaskDone(id)

@@ -217,8 +217,11 @@ func readTask(ctx context.Context, db querier, id int64) (taskRow, error) {
 }
 
 type tasksCmd struct {
-	List tasksListCmd `cmd:"" help:"List tasks, the newest first."`
-	Show tasksShowCmd `cmd:"" help:"Show one task."`
+	List   tasksListCmd   `cmd:"" help:"List tasks, the newest first."`
+	Show   tasksShowCmd   `cmd:"" help:"Show one task."`
+	Why    tasksWhyCmd    `cmd:"" help:"Say why a task is not running, and when it is expected to."`
+	Retry  tasksRetryCmd  `cmd:"" help:"Run tasks again from their beginning, also running ones."`
+	Cancel tasksCancelCmd `cmd:"" help:"End waiting or running tasks as FAILED."`
 }
 
 type tasksListCmd struct {

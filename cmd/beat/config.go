@@ -17,6 +17,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
 
+	"beat/gateway"
+	"beat/providers"
 	"beat/providers/ratelimit"
 )
 
@@ -28,17 +30,24 @@ type pgFlags struct {
 // deps are the servers and settings of a running process.
 type deps struct {
 	pgFlags
-	NATSURL   string            `help:"NATS with JetStream." env:"NATS_URL" name:"nats-url" default:"nats://127.0.0.1:4222"`
-	RedisURL  string            `help:"Redis, for the rate limits." env:"REDIS_URL" name:"redis-url" default:"redis://127.0.0.1:6379/0"`
-	RMQURL    string            `help:"RabbitMQ. Without it the bridge does not run and events wait in the stream." env:"RMQ_URL" name:"rmq-url" placeholder:"URL"`
-	Listen    string            `help:"Address of the gateway." env:"BEAT_LISTEN" default:"0.0.0.0:8000"`
-	Heartbeat bool              `help:"Initial state of /heartbeat." env:"HEARTBEAT"`
-	CDN       string            `help:"Base URL of mirrored pictures." env:"CDN_BASE_URL" name:"cdn-base-url"`
-	Lease     time.Duration     `help:"How long a claimed task is believed to be running without a sign of life." env:"BEAT_LEASE" default:"15m"`
-	Replicas  int               `help:"Copies of each stream, for a NATS cluster." env:"BEAT_REPLICAS" default:"1"`
-	Endpoint  map[string]string `help:"Base URL of a provider instead of the real host, source=URL." env:"BEAT_ENDPOINTS" placeholder:"SOURCE=URL"`
-	Limit     map[string]string `help:"Rate limit of a source instead of the contract's, source=REQUESTS/SECONDS; 0/1 is none." env:"BEAT_LIMITS" placeholder:"SOURCE=N/S"`
-	Stop      time.Duration     `help:"How long work in hand may take once told to stop." name:"stop-timeout" default:"30s"`
+	NATSURL       string            `help:"NATS with JetStream." env:"NATS_URL" name:"nats-url" default:"nats://127.0.0.1:4222"`
+	RedisURL      string            `help:"Redis, for the rate limits." env:"REDIS_URL" name:"redis-url" default:"redis://127.0.0.1:6379/0"`
+	RMQURL        string            `help:"RabbitMQ. Without it the bridge does not run and events wait in the stream." env:"RMQ_URL" name:"rmq-url" placeholder:"URL"`
+	Listen        string            `help:"Address of the gateway." env:"BEAT_LISTEN" default:"0.0.0.0:8000"`
+	Heartbeat     bool              `help:"Initial state of /heartbeat." env:"HEARTBEAT"`
+	CDN           string            `help:"Base URL of mirrored pictures." env:"CDN_BASE_URL" name:"cdn-base-url"`
+	Lease         time.Duration     `help:"How long a claimed task is believed to be running without a sign of life." env:"BEAT_LEASE" default:"15m"`
+	Replicas      int               `help:"Copies of each stream, for a NATS cluster." env:"BEAT_REPLICAS" default:"1"`
+	Endpoint      map[string]string `help:"Base URL of a provider instead of the real host, source=URL." env:"BEAT_ENDPOINTS" placeholder:"SOURCE=URL"`
+	Limit         map[string]string `help:"Rate limit of a source instead of the contract's, source=REQUESTS/SECONDS; 0/1 is none." env:"BEAT_LIMITS" placeholder:"SOURCE=N/S"`
+	SlidingLimits bool              `help:"The gateway's limits hold in any interval of their length, not only from the first request on." env:"BEAT_SLIDING_LIMITS"`
+	OffPeak       gateway.Hours     `help:"When refreshes that are not urgent run once the day's budget is nearly used, UTC." env:"BEAT_OFF_PEAK" default:"01:00-05:00"`
+	TaskTimeout   time.Duration     `help:"How long the calls of one task may take together, waits not counted; then it is FAILED." env:"BEAT_TASK_TIMEOUT" default:"10m"`
+	EnforceExpiry bool              `help:"Fail tasks that are past their expires_at when their turn comes." env:"BEAT_ENFORCE_EXPIRY"`
+	CredentialKey string            `help:"Key of sealed credentials, 32 bytes as base64. Plain rows need none." env:"BEAT_CREDENTIAL_KEY" placeholder:"KEY"`
+	Stop          time.Duration     `help:"How long work in hand may take once told to stop." name:"stop-timeout" default:"30s"`
+
+	more []*providers.Provider // beside those of the table; for tests
 }
 
 // pgURL is a URL that pgx understands.
@@ -127,6 +136,7 @@ func openRedis(ctx context.Context, u string) (*redis.Client, error) {
 		return nil, usageError{errors.New("REDIS_URL cannot be read: want redis://host:port/db")}
 	}
 	silenceRedis()
+	o.ContextTimeoutEnabled = true // or it waits five seconds, whatever a caller says
 	rdb := redis.NewClient(o)
 	ping, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -173,7 +183,7 @@ func (d *deps) limits() (map[string]ratelimit.Spec, error) {
 		if !ok || err1 != nil || err2 != nil || requests < 0 || seconds < 1 {
 			return nil, usageError{fmt.Errorf("--limit %s=%s: want REQUESTS/SECONDS, such as 100/30", source, text)}
 		}
-		out[source] = ratelimit.Spec{Name: source, Requests: requests, Seconds: seconds}
+		out[source] = ratelimit.Spec{Name: source, Requests: requests, Seconds: seconds, Sliding: true}
 	}
 	return out, nil
 }

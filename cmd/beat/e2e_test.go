@@ -19,6 +19,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"beat/migrations"
+	"beat/providers/instagram/arraybobo"
+	"beat/providers/ratelimit"
 	"beat/providers/sandbox"
 	"beat/streams/bridge"
 	"beat/streams/bridge/amqpcheck"
@@ -84,11 +86,16 @@ func newWorld(t *testing.T, cfg localConfig) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	if err := sandboxCredentials(t.Context(), db); err != nil {
+	if err := sandboxCredentials(t.Context(), db, cfg.alias); err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range sandbox.Sources {
+	for s := range l.deps.Endpoint {
 		l.deps.Limit[s] = "0/1"
+	}
+	for alias := range cfg.alias {
+		p := arraybobo.New(l.deps.Endpoint[alias])
+		p.Source, p.Limit = alias, ratelimit.Spec{}
+		l.deps.more = append(l.deps.more, p)
 	}
 	return &world{local: l, t: t, db: db, queue: schedule.NewQueue(db, 0)}
 }

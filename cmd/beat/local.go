@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -51,6 +53,7 @@ type localConfig struct {
 	settings   map[string]string // of Postgres
 	sandboxURL string            // use this one instead of starting one
 	redisURL   string            // likewise
+	alias      map[string]string // more sources that the sandbox plays, see sandbox.Config
 }
 
 func startLocal(ctx context.Context, lg *slog.Logger, cfg localConfig) (l *local, err error) {
@@ -110,14 +113,14 @@ func startLocal(ctx context.Context, lg *slog.Logger, cfg localConfig) (l *local
 	}
 	url := cfg.sandboxURL
 	if url == "" {
-		if l.box, err = sandbox.Listen("127.0.0.1:0", sandbox.Config{Fixtures: cfg.fixtures}); err != nil {
+		if l.box, err = sandbox.Listen("127.0.0.1:0", sandbox.Config{Fixtures: cfg.fixtures, Alias: cfg.alias}); err != nil {
 			return nil, err
 		}
 		l.stops = append(l.stops, func() { l.box.Close() }) //nolint:errcheck // ends with us
 		url = l.box.URL
 	}
 	base := &sandbox.Sandbox{}
-	for _, source := range sandbox.Sources {
+	for _, source := range slices.Concat(sandbox.Sources, slices.Collect(maps.Keys(cfg.alias))) {
 		l.deps.Endpoint[source] = base.BaseURL(url, source)
 	}
 	return l, nil
@@ -144,7 +147,7 @@ func (l *local) run(ctx context.Context, lg *slog.Logger) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := sandboxCredentials(ctx, a.db); err != nil {
+	if err := sandboxCredentials(ctx, a.db, nil); err != nil {
 		a.Close()
 		return nil, err
 	}
@@ -171,8 +174,8 @@ func (r *running) listening(ctx context.Context) (string, error) {
 }
 
 // sandboxCredentials makes the rows that the sandbox accepts.
-func sandboxCredentials(ctx context.Context, db *pgxpool.Pool) error {
-	box, err := sandbox.New(sandbox.Config{})
+func sandboxCredentials(ctx context.Context, db *pgxpool.Pool, alias map[string]string) error {
+	box, err := sandbox.New(sandbox.Config{Alias: alias})
 	if err != nil {
 		return err
 	}

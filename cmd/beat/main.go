@@ -38,16 +38,21 @@ func (g *globals) logger() (*slog.Logger, error) {
 type cli struct {
 	globals
 
-	Run     runCmd     `cmd:"" help:"Run roles of the pipeline until interrupted; all of them by default."`
-	Demo    demoCmd    `cmd:"" help:"Run the main job with nothing but Postgres, and show it happening."`
-	Enqueue enqueueCmd `cmd:"" help:"Store a task: beat enqueue FLOW key=value …"`
-	Tasks   tasksCmd   `cmd:"" help:"Look at tasks."`
-	Flows   flowsCmd   `cmd:"" help:"Look at the flow table."`
-	Migrate migrateCmd `cmd:"" help:"Bring the database schema up to date."`
-	Doctor  doctorCmd  `cmd:"" help:"Check every dependency and say what to do."`
-	Sandbox sandboxCmd `cmd:"" help:"Serve the provider sandbox over HTTP."`
-	Bench   benchCmd   `cmd:"" help:"Measure the whole path through the sandbox."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Run         runCmd         `cmd:"" help:"Run roles of the pipeline until interrupted; all of them by default."`
+	Demo        demoCmd        `cmd:"" help:"Run the main job with nothing but Postgres, and show it happening."`
+	Enqueue     enqueueCmd     `cmd:"" help:"Store a task: beat enqueue FLOW key=value …"`
+	Tasks       tasksCmd       `cmd:"" help:"Look at tasks, ask why they wait, retry and cancel them."`
+	Flows       flowsCmd       `cmd:"" help:"Look at the flow table."`
+	Pause       pauseCmd       `cmd:"" help:"Stop claiming a flow, or asking a source, or list what is paused."`
+	Resume      resumeCmd      `cmd:"" help:"End a pause."`
+	Credentials credentialsCmd `cmd:"" help:"Look at the keys of the providers, add, disable and test them."`
+	Limits      limitsCmd      `cmd:"" help:"Look at the rate limits and reset them."`
+	Dead        deadCmd        `cmd:"" help:"Look at dead letters, send them once more, or drop them."`
+	Migrate     migrateCmd     `cmd:"" help:"Bring the database schema up to date."`
+	Doctor      doctorCmd      `cmd:"" help:"Check every dependency and say what to do."`
+	Sandbox     sandboxCmd     `cmd:"" help:"Serve the provider sandbox over HTTP."`
+	Bench       benchCmd       `cmd:"" help:"Measure the whole path through the sandbox."`
+	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
 // collectLate trades memory for CPU: beat makes much short-lived garbage beside

@@ -78,5 +78,5 @@ func (p *Parsing) malformed(m *bus.Msg, f flow.Flow, a social.Ask, raw social.Ra
 	if err != nil {
 		return nil, err
 	}
-	return append([]bus.Out{bus.Letter(m, "parse", "malformed", cause)}, outs...), nil
+	return append([]bus.Out{bus.Letter(m, "parse", "malformed", cause, bus.ReadBy(provider.Parser))}, outs...), nil
 }

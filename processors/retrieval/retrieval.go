@@ -2,7 +2,23 @@
 // ask is at most one HTTP call: choose a source and a credential, take the
 // limits, call, store the answer whatever it is, and say what follows.
 //
-// An ask that has to wait is scheduled for later and holds nothing meanwhile.
+// # Waiting
+//
+// An ask that has to wait leaves its place, holds no goroutine and no
+// connection, and uses no attempt. A short wait is a scheduled message of
+// TASKS; for a long one the task goes back to its table as PENDING with the ask
+// in it (schedule.Queue.Defer), where it can be seen, and found when the wait is
+// over sooner. What has not begun waits there in the first place: see Budget.
+//
+// # Failures
+//
+// What an answer means is providers.Classify; what that leads to is the table
+// consequences. When every source has failed an ask and some did not answer at
+// all, the task is not failed at once: if those turn out to be down for all, it
+// waits for them. A source that is down rests in table credential like one that
+// is over its quota, so every process and the operator see it; while nobody else
+// can be asked, it is probed.
+//
 // Killed anywhere, the ask comes again under the same id; at worst a provider
 // is asked twice and the second answer is dropped as a duplicate.
 package retrieval
@@ -15,9 +31,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"beat/processors"
 	"beat/providers"
@@ -30,12 +48,26 @@ import (
 	"beat/streams/social"
 )
 
-// tries is how often an ask is put to one source when no answer comes.
-const tries = 2
+const (
+	// shortWait is for how long a message waits rather than a row: a write of
+	// Postgres is not worth less.
+	shortWait = 5 * time.Second
+	// limitWait is the same for a rate limit: all but the daily ones open
+	// within a minute, and many asks may wait for one.
+	limitWait = 70 * time.Second
+	// longestPause is after how long somebody looks whether a pause is over
+	// that has no end.
+	longestPause = 10 * time.Minute
+)
+
+// DefaultTimeout is how long the calls of one run may take together, waits not
+// counted (contract/enrichment.md W4.2).
+const DefaultTimeout = 10 * time.Minute
 
 // Config of a Retrieval.
 type Config struct {
-	Host string // of this machine, for the trace log
+	Host    string        // of this machine, for the trace log
+	Timeout time.Duration // of the calls of one run together; default DefaultTimeout
 	// Limits replaces the limit of a source, by source.
 	Limits map[string]ratelimit.Spec
 }
@@ -48,14 +80,24 @@ type Retrieval struct {
 	limiter   *ratelimit.Limiter
 	client    *providers.Client
 	queue     *schedule.Queue
+	pauses    *schedule.Pauses
 	cfg       Config
+	breakers  breakers
+	metrics   *metrics
 }
 
 // New returns the stage. It does no I/O.
 func New(lg *slog.Logger, set providers.Set, creds *credential.Store, limiter *ratelimit.Limiter, client *providers.Client,
-	queue *schedule.Queue, cfg Config) *Retrieval {
-	return &Retrieval{lg: lg, providers: set, creds: creds, limiter: limiter, client: client, queue: queue, cfg: cfg}
+	queue *schedule.Queue, pauses *schedule.Pauses, cfg Config) *Retrieval {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	return &Retrieval{lg: lg, providers: set, creds: creds, limiter: limiter, client: client, queue: queue, pauses: pauses,
+		cfg: cfg, metrics: newMetrics()}
 }
+
+// Collectors are the metrics of the stage.
+func (r *Retrieval) Collectors() []prometheus.Collector { return r.metrics.collectors() }
 
 // Handle is the bus.Handler of every flow's asks.
 func (r *Retrieval) Handle(ctx context.Context, m *bus.Msg) ([]bus.Out, error) {
@@ -67,8 +109,9 @@ func (r *Retrieval) Handle(ctx context.Context, m *bus.Msg) ([]bus.Out, error) {
 	if !ok || a.Step < 0 || a.Step >= len(f.Steps) || len(a.Keys) == 0 {
 		return nil, bus.Park("malformed", fmt.Errorf("ask: flow %q, step %d, %d keys", a.Task.Flow, a.Step, len(a.Keys)))
 	}
-	// A waiting chain must not lose its task to the sweeper.
-	if time.Until(a.Task.LeaseUntil) < r.queue.Lease()/2 {
+	// A waiting chain must not lose its task to the sweeper. An ask that comes
+	// again may have been put back into the table the first time.
+	if m.Delivered > 1 || time.Until(a.Task.LeaseUntil) < r.queue.Lease()/2 {
 		live, err := r.queue.Renew(ctx, []social.TaskRef{a.Task})
 		if err != nil {
 			return nil, err
@@ -79,134 +122,137 @@ func (r *Retrieval) Handle(ctx context.Context, m *bus.Msg) ([]bus.Out, error) {
 		}
 		a.Task = ref
 	}
-	p, c, wait := r.choose(a)
-	switch {
-	case p == nil && wait > 0:
-		return later(a, wait)
-	case p == nil:
-		return r.giveUp(f, a)
+	if time.Duration(a.Spent)*time.Millisecond >= r.cfg.Timeout {
+		return timedOut(a, r.cfg.Timeout)
 	}
+	if strings.HasPrefix(a.Waits, social.WaitOutage) {
+		n, outs, err := r.afterHold(f, a)
+		if outs != nil || err != nil {
+			return outs, err
+		}
+		a = n
+	}
+	a.Waits = ""
+	w := r.choose(a)
+	switch {
+	case w.provider != nil:
+		return r.ask(ctx, f, a, w)
+	case !w.until.IsZero():
+		return r.wait(ctx, a, w.until, w.waits, shortWait)
+	case a.Source != "":
+		// The source that the chain sticks to has no credential left: from the
+		// first page of the next one.
+		return r.failed(f, a, a.Source, social.Raw{}, &providers.Error{Kind: providers.ErrRefused, Message: "No source is available at the moment"})
+	}
+	return r.giveUp(f, a)
+}
+
+// ask makes the call.
+func (r *Retrieval) ask(ctx context.Context, f flow.Flow, a social.Ask, w choice) ([]bus.Out, error) {
+	p := w.provider
 	call := p.Calls[a.Fetch]
-	q, err := call.Request(c, a)
+	q, err := call.Request(w.cred, a)
 	if err != nil { // the ask, or the credential, is not one for this provider
 		var e *providers.Error
 		if !errors.As(err, &e) {
 			e = &providers.Error{Kind: providers.ErrGone, Message: processors.OneLine(err.Error())}
 		}
-		return r.verdict(ctx, f, a, p, c, social.Raw{}, e)
+		w.probe = false // nothing was found out
+		return r.judged(ctx, f, a, w, social.Raw{}, e)
 	}
-	spec := p.Limit
+	specs := []ratelimit.Spec{p.Limit}
 	if o, ok := r.cfg.Limits[p.Source]; ok {
-		spec = o
+		specs[0] = o
 	}
-	taken, err := r.limiter.Take(ctx, spec)
-	if err != nil { // fail closed: without Redis nobody knows what is left
-		r.lg.Warn("limits cannot be checked, waiting", "provider", p.Source, "err", err)
-		return nil, bus.Later(time.Second+rand.N(time.Second), err)
+	if w.probe {
+		specs = append(specs, probe(p.Source))
+	}
+	taken, err := r.limiter.Take(ctx, specs...)
+	if err != nil { // ctx's
+		return nil, err
 	}
 	if !taken.OK {
-		return later(a, max(taken.Wait, 50*time.Millisecond)+rand.N(taken.Wait/10+50*time.Millisecond))
+		if w.probe && taken.Bound == probe(p.Source).Name {
+			return later(a, time.Now().Add(taken.Wait+rand.N(taken.Wait/10+50*time.Millisecond)), w.waits)
+		}
+		until := time.Now().Add(max(taken.Wait, 50*time.Millisecond) + rand.N(taken.Wait/10+50*time.Millisecond))
+		return r.wait(ctx, a, until, social.WaitLimit+":"+taken.Bound, limitWait)
 	}
+	began := time.Now()
 	ans, err := r.client.Do(ctx, p.BaseURL, q)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	a.Spent += time.Since(began).Milliseconds()
 	var e *providers.Error
 	if err != nil && !errors.As(err, &e) {
 		e = &providers.Error{Kind: providers.ErrUpstream, Message: "Something went wrong"}
 	}
 	if e != nil && e.Status == 0 { // no answer: nothing to store
-		return r.verdict(ctx, f, a, p, c, social.Raw{}, e)
+		if e.Unsent {
+			if err := r.limiter.Refund(ctx, taken); err != nil {
+				r.lg.Debug("call not given back to its limits", "provider", p.Source, "err", err)
+			}
+		}
+		r.metrics.count(p.Source, providers.Verdict(e), time.Since(began))
+		return r.judged(ctx, f, a, w, social.Raw{}, e)
 	}
 	if e == nil {
-		e = call.Judge(a, ans)
+		e = providers.Classify(p, call, a, ans)
 	}
+	r.metrics.count(p.Source, verdictOf(e), ans.Took)
 	raw := social.Raw{ID: a.ID(), Source: p.Source, At: ans.At, Status: ans.Status}
-	out, err := r.raw(a, raw, c, ans, e)
+	out, err := r.raw(a, raw, w.cred, ans, e)
 	if err != nil {
 		return nil, err
 	}
 	if e == nil {
-		if err := r.creds.Works(ctx, c); err != nil {
+		if err := r.note(ctx, w, false, nil); err != nil {
+			return nil, err
+		}
+		if err := r.creds.Works(ctx, w.cred); err != nil {
 			r.lg.Warn("credential state not written", "err", err)
 		}
 		return []bus.Out{out}, nil
 	}
-	outs, err := r.verdict(ctx, f, a, p, c, raw, e)
+	outs, err := r.judged(ctx, f, a, w, raw, e)
 	return append([]bus.Out{out}, outs...), err
 }
 
-// choose is the first candidate with a ready credential. Without one, wait
-// says when the first is back; zero means that no source can be asked at all.
-func (r *Retrieval) choose(a social.Ask) (*providers.Provider, providers.Credential, time.Duration) {
-	var first time.Time
-	for _, source := range flow.Candidates(a) {
-		if !r.providers.Answers(source, a.Fetch) {
-			continue
-		}
-		c, ready, ok := r.creds.Pick(source)
-		if ok {
-			return r.providers[source], c, 0
-		}
-		if !ready.IsZero() && (first.IsZero() || ready.Before(first)) {
-			first = ready
-		}
+func verdictOf(e *providers.Error) string {
+	if e == nil {
+		return processors.OK
 	}
-	if first.IsZero() {
-		return nil, providers.Credential{}, 0
-	}
-	return nil, providers.Credential{}, max(time.Until(first), 100*time.Millisecond)
+	return providers.Verdict(e)
 }
 
-// longestWait bounds one wait, so that a lease is renewed and a credential
-// added meanwhile is found.
-const longestWait = 5 * time.Minute
+// wait puts an ask back until a time: as a message up to most, beyond that as a
+// row of its table.
+func (r *Retrieval) wait(ctx context.Context, a social.Ask, until time.Time, what string, most time.Duration) ([]bus.Out, error) {
+	if time.Until(until) <= most {
+		return later(a, until, what)
+	}
+	a.Waits = what
+	if err := r.queue.Defer(ctx, a, until); err != nil {
+		return nil, err
+	}
+	return nil, bus.Drop("put back: " + what)
+}
 
-func later(a social.Ask, wait time.Duration) ([]bus.Out, error) {
+// later schedules an ask as a message; the zero time is at once.
+func later(a social.Ask, at time.Time, what string) ([]bus.Out, error) {
 	a.Turn++
+	a.Waits = what
 	o, err := schedule.AskOut(a)
-	o.At = time.Now().Add(min(wait, longestWait))
+	o.At = at
 	return []bus.Out{o}, err
 }
 
-// verdict is the one place that says what a failure means.
-func (r *Retrieval) verdict(ctx context.Context, f flow.Flow, a social.Ask, p *providers.Provider, c providers.Credential,
-	raw social.Raw, e *providers.Error) ([]bus.Out, error) {
-	switch {
-	case errors.Is(e, providers.ErrLimited):
-		if err := r.creds.Rest(ctx, c, e.RetryAfter); err != nil {
-			return nil, err
-		}
-		return r.again(a)
-	case errors.Is(e, providers.ErrRefused):
-		if err := r.creds.Refuse(ctx, c, processors.OneLine(e.Error()), e.Expired); err != nil {
-			return nil, err
-		}
-		return r.again(a)
-	case errors.Is(e, providers.ErrUpstream) && a.Try+1 < tries:
-		a.Try++
-		return later(a, 500*time.Millisecond+rand.N(500*time.Millisecond))
-	}
-	return r.failed(f, a, p, raw, e)
-}
-
-// again puts the ask back at once: another credential, another source, or
-// the wait for this one, whichever choose finds.
-func (r *Retrieval) again(a social.Ask) ([]bus.Out, error) {
-	a.Turn++
-	o, err := schedule.AskOut(a)
+// timedOut ends a run whose calls took too long together.
+func timedOut(a social.Ask, most time.Duration) ([]bus.Out, error) {
+	o, err := schedule.FailedRun(a.Task, a.Seq, social.Raw{ID: social.ID("timeout", a.ID()), At: time.Now().UTC().Truncate(time.Microsecond)},
+		fmt.Sprintf("(409, 'timeout: the calls of this task took more than %s')", most))
 	return []bus.Out{o}, err
-}
-
-func (r *Retrieval) failed(f flow.Flow, a social.Ask, p *providers.Provider, raw social.Raw, e *providers.Error) ([]bus.Out, error) {
-	next, final, answered := f.Fail(a, processors.Attempt(p.Source, e),
-		func(source string) bool { return r.providers.Answers(source, a.Fetch) && r.creds.Usable(source) })
-	return processors.Onward(a, raw, next, final, answered)
-}
-
-func (r *Retrieval) giveUp(f flow.Flow, a social.Ask) ([]bus.Out, error) {
-	next, final, answered := f.GiveUp(a)
-	return processors.Onward(a, social.Raw{}, next, final, answered)
 }
 
 func (r *Retrieval) raw(a social.Ask, raw social.Raw, c providers.Credential, ans providers.Answer, e *providers.Error) (bus.Out, error) {

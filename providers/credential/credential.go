@@ -1,16 +1,36 @@
 // Package credential hands out the rows of table credential.
 //
-// All rows are held in memory and read again every few seconds, so that
-// handing one out costs nothing and a change made by hand is seen without a
-// restart. What happens to a credential (it is limited, refused, works again)
-// is written to its row, where every process sees it.
+// A row is in one of these states, all of them in its columns, where every
+// process and every person sees the same:
+//
+//	ready      enabled, data_access_expired not true, disabled_till null or past
+//	resting    the same with disabled_till to come; reason is limited,
+//	           provider_down, or says who asked for it
+//	refused    enabled false with refused_at and a reason, or data_access_expired
+//	disabled   enabled false without refused_at: a person switched it off
+//	unusable   enabled, but its fields cannot be read or its provider misses one
+//
+// A rest lasts 10, 30, then 60 minutes, counted in the row by the statement
+// that begins it: two processes that are told to slow down in the same moment
+// count once. A success resets the count, and so does a day without a rest.
+//
+// Each process holds all rows in memory, so that handing one out costs nothing.
+// It reads the table again every few seconds, and at once when a trigger on the
+// table says so. The table is authoritative. What memory knows alone is whose
+// turn it is, which a restart forgets: each process then begins somewhere else
+// in the round. Without Postgres the last rows stay in use, and a row that is
+// told to slow down or refused is left alone by this process at least.
+//
+// The times in the rows are Postgres's, and are compared with the process's
+// clock: clocks are taken to agree to a second.
 package credential
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -21,12 +41,16 @@ import (
 	"beat/providers"
 )
 
-// Refresh is how often rows are read again (issue: changes within 5 s).
+// Refresh is how often rows are read again (W3.4: changes within 5 s).
 const Refresh = 4 * time.Second
 
-// rests is how long a credential that was told to slow down rests, by the
-// number of times in a row, when the provider did not say (decision 13).
-var rests = []time.Duration{10 * time.Minute, 30 * time.Minute, 60 * time.Minute}
+// timeout of one statement.
+const timeout = 10 * time.Second
+
+// Config of a Store.
+type Config struct {
+	Key []byte // opens and makes sealed rows, see ParseKey; nil: plain rows only
+}
 
 // A Store is the table as this process last saw it. It is safe for
 // concurrent use.
@@ -34,28 +58,50 @@ type Store struct {
 	lg    *slog.Logger
 	db    *pgxpool.Pool
 	known providers.Set
+	cfg   Config
+	wake  chan struct{}
+
+	loading sync.Mutex // one reading at a time, so that none overtakes another
 
 	mu      sync.Mutex // guards what follows
 	rows    map[string][]*row
-	read    time.Time
-	warned  map[int64]string // rows that cannot be used, and why
-	counter uint64
+	turn    map[string]float64 // by source, see Pick
+	bad     map[int64]string   // rows that cannot be used, and why
+	changed chan struct{}
+	counter uint64 // of all that happens here, see row.used and row.touched
 }
 
 type row struct {
 	providers.Credential
-	till     time.Time // resting until; zero: ready
-	failures int
-	used     uint64 // of counter, when last handed out
+	digest                             int64 // of the credentials column
+	sealed, enabled, expired, rejected bool
+	bad                                string // why an enabled row cannot be used
+	till                               time.Time
+	reason                             string
+	failures, downs, weight            int
+
+	// Of this process, kept from one reading to the next.
+	start   float64 // where in the round it is next, see Pick
+	used    uint64  // when last handed out
+	touched uint64  // when last written from here
 }
 
+func (r *row) usable() bool { return r.enabled && !r.expired && r.bad == "" }
+
 // New returns a Store. It does no I/O.
-func New(lg *slog.Logger, db *pgxpool.Pool, known providers.Set) *Store {
-	return &Store{lg: lg, db: db, known: known, warned: map[int64]string{}}
+func New(lg *slog.Logger, db *pgxpool.Pool, known providers.Set, cfg Config) *Store {
+	return &Store{lg: lg, db: db, known: known, cfg: cfg, wake: make(chan struct{}, 1), rows: map[string][]*row{},
+		turn: map[string]float64{}, bad: map[int64]string{}, changed: make(chan struct{})}
 }
 
 // Run reads the table until ctx ends.
 func (s *Store) Run(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.listen(ctx)
+	}()
+	defer func() { <-done }()
 	t := time.NewTicker(Refresh)
 	defer t.Stop()
 	for {
@@ -66,205 +112,180 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+		case <-s.wake:
 		}
 	}
 }
 
-const loadSQL = `
-SELECT id, source, coalesce(handle, ''), credentials, disabled_till, failures
+// listen wakes Run when the table changes. Losing the connection costs speed
+// only: the table is read every few seconds anyway.
+func (s *Store) listen(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.listenOnce(ctx); err != nil && ctx.Err() == nil {
+			s.lg.Warn("listening for credentials failed, polling meanwhile", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second + rand.N(time.Second)):
+		}
+	}
+}
+
+func (s *Store) listenOnce(ctx context.Context) error {
+	// A connection of its own, closed at the end: LISTEN holds it for good.
+	conn, err := pgx.ConnectConfig(ctx, s.db.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // done with it
+	if _, err := conn.Exec(ctx, "LISTEN beat_credential"); err != nil {
+		return err
+	}
+	for {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Changed is closed when a reading finds a credential that is new, or ready
+// earlier than it was. Take it before looking, so that nothing is missed.
+func (s *Store) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// readSQL wants a condition. Infinite times, which time.Time cannot hold, are
+// cut to some that are as good.
+const readSQL = `
+SELECT id, coalesce(source, ''), coalesce(handle, ''), credentials, hashtextextended(coalesce(credentials::text, ''), 0),
+       coalesce(enabled, false), coalesce(data_access_expired, false), refused_at IS NOT NULL,
+       least(greatest(disabled_till, '1970-01-01'), '9999-12-31'), coalesce(reason, ''), failures, downs, greatest(weight, 1)
 FROM credential
-WHERE enabled AND NOT coalesce(data_access_expired, false) AND source = ANY($1)
-ORDER BY id`
+WHERE `
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// read is the rows for which where holds, by id.
+func (s *Store) read(ctx context.Context, q querier, where string, args ...any) ([]*row, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	rs, err := q.Query(ctx, readSQL+where+" ORDER BY id", args...)
+	if err != nil {
+		return nil, fmt.Errorf("read credentials: %w", err)
+	}
+	rows, err := pgx.CollectRows(rs, func(c pgx.CollectableRow) (*row, error) {
+		var r row
+		var fields []byte
+		if err := c.Scan(&r.ID, &r.Source, &r.Handle, &fields, &r.digest, &r.enabled, &r.expired, &r.rejected,
+			&r.till, &r.reason, &r.failures, &r.downs, &r.weight); err != nil {
+			return nil, err
+		}
+		r.bad = s.inspect(&r, fields)
+		return &r, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read credentials: %w", err)
+	}
+	return rows, nil
+}
+
+// inspect fills in the fields of r and says what is wrong with them, or "".
+func (s *Store) inspect(r *row, fields []byte) string {
+	if err := r.decode(fields, s.cfg.Key); err != nil {
+		return err.Error()
+	}
+	p := s.known[r.Source]
+	if p == nil {
+		return fmt.Sprintf("credential %d of %s: there is no such provider", r.ID, r.Source)
+	}
+	if p.Check != nil {
+		if err := p.Check(r.Credential); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
+}
 
 // Load reads the table now.
 func (s *Store) Load(ctx context.Context) error {
-	sources := make([]string, 0, len(s.known))
-	for source := range s.known {
-		sources = append(sources, source)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	rs, err := s.db.Query(ctx, loadSQL, sources)
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	s.mu.Lock()
+	began := s.counter
+	s.mu.Unlock()
+	rows, err := s.read(ctx, s.db, "source = ANY($1)", slices.Collect(maps.Keys(s.known)))
 	if err != nil {
-		return fmt.Errorf("read credentials: %w", err)
-	}
-	rows := map[string][]*row{}
-	bad := map[int64]string{}
-	_, err = pgx.CollectRows(rs, func(r pgx.CollectableRow) (struct{}, error) {
-		var c row
-		var fields []byte
-		var till *time.Time
-		if err := r.Scan(&c.ID, &c.Source, &c.Handle, &fields, &till, &c.failures); err != nil {
-			return struct{}{}, err
-		}
-		if till != nil {
-			c.till = *till
-		}
-		if err := c.decode(fields); err != nil {
-			bad[c.ID] = err.Error()
-			return struct{}{}, nil
-		}
-		if check := s.known[c.Source].Check; check != nil {
-			if err := check(c.Credential); err != nil {
-				bad[c.ID] = err.Error()
-				return struct{}{}, nil
-			}
-		}
-		rows[c.Source] = append(rows[c.Source], &c)
-		return struct{}{}, nil
-	})
-	if err != nil {
-		return fmt.Errorf("read credentials: %w", err)
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, why := range bad {
-		if s.warned[id] != why {
-			s.lg.Error("credential cannot be used", "credential", id, "err", why)
-		}
-	}
-	for source, list := range rows {
-		for _, c := range list {
-			if i := slices.IndexFunc(s.rows[source], func(o *row) bool { return o.ID == c.ID }); i >= 0 {
-				c.used = s.rows[source][i].used
-			}
-		}
-	}
-	s.rows, s.warned, s.read = rows, bad, time.Now()
+	s.merge(rows, began)
 	return nil
 }
 
-// decode reads the credentials column: an object of texts. The error names
-// the row and the field, never a value.
-func (r *row) decode(data []byte) error {
-	var fields map[string]any
-	if err := json.Unmarshal(data, &fields); err != nil || len(fields) == 0 {
-		return fmt.Errorf("credential %d of %s: column credentials is not an object with fields", r.ID, r.Source)
-	}
-	r.Fields = make(map[string]providers.Secret, len(fields))
-	for k, v := range fields {
-		switch v := v.(type) {
-		case string:
-			r.Fields[k] = providers.Secret(v)
-		case float64, bool:
-			r.Fields[k] = providers.Secret(fmt.Sprint(v))
-		case nil:
-		default:
-			return fmt.Errorf("credential %d of %s: field %q is not text", r.ID, r.Source, k)
+// merge replaces the rows by those read when the counter stood at began.
+func (s *Store) merge(rows []*row, began uint64) {
+	now := time.Now()
+	old := map[int64]*row{}
+	for _, list := range s.rows {
+		for _, r := range list {
+			old[r.ID] = r
 		}
 	}
-	return nil
+	better := false
+	bySource, bad := map[string][]*row{}, map[int64]string{}
+	for _, r := range rows {
+		was := old[r.ID]
+		if was == nil || was.Source != r.Source {
+			r.start = s.turn[r.Source] + rand.Float64()/float64(r.weight)
+			was = nil
+		} else {
+			r.start, r.used, r.touched = was.start, was.used, was.touched
+			if was.touched > began { // the reading may be older than what was written meanwhile
+				r.enabled, r.expired, r.rejected = was.enabled, was.expired, was.rejected
+				r.till, r.reason, r.failures, r.downs = was.till, was.reason, was.failures, was.downs
+			}
+		}
+		if r.enabled && !r.expired && r.bad != "" {
+			if bad[r.ID] = r.bad; s.bad[r.ID] != r.bad {
+				s.lg.Error("credential cannot be used", "credential", r.ID, "err", r.bad)
+			}
+		}
+		if !r.usable() {
+			r.Fields = nil
+		} else if was == nil || !was.usable() || was.till.After(now) && r.till.Before(was.till) {
+			better = true
+		}
+		bySource[r.Source] = append(bySource[r.Source], r)
+	}
+	s.rows, s.bad = bySource, bad
+	if better {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
 }
 
 // Bad is the rows that cannot be used and why, for the doctor.
 func (s *Store) Bad() map[int64]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make(map[int64]string, len(s.warned))
-	for k, v := range s.warned {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(s.bad)
 }
 
-// Usable reports whether source has a credential at all, ready or resting.
-func (s *Store) Usable(source string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.rows[source]) > 0
-}
-
-// Pick hands out the credential of source that was used least recently. When
-// all rest, ok is false and ready says when the first is back; when there is
-// none, ready is zero too.
-func (s *Store) Pick(source string) (c providers.Credential, ready time.Time, ok bool) {
-	now := time.Now().UTC()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var best *row
-	for _, r := range s.rows[source] {
-		if r.till.After(now) {
-			if ready.IsZero() || r.till.Before(ready) {
-				ready = r.till
-			}
-			continue
-		}
-		if best == nil || r.used < best.used {
-			best = r
-		}
-	}
-	if best == nil {
-		return providers.Credential{}, ready, false
-	}
-	s.counter++
-	best.used = s.counter
-	return best.Credential, time.Time{}, true
-}
-
-// Rest lets a credential rest after the provider told it to slow down: for
-// as long as it said, else 10, 30, then 60 minutes.
-func (s *Store) Rest(ctx context.Context, c providers.Credential, after time.Duration) error {
-	s.mu.Lock()
-	failures := 1
-	r := s.find(c)
-	if r != nil {
-		r.failures++
-		failures = r.failures
-	}
-	if after <= 0 {
-		after = rests[min(failures, len(rests))-1]
-	}
-	till := time.Now().UTC().Add(after).Truncate(time.Microsecond)
-	if r != nil {
-		r.till = till
-	}
-	s.mu.Unlock()
-	return s.write(ctx, c, `
-UPDATE credential SET disabled_till = greatest(disabled_till, $2), failures = failures + 1, reason = 'limited',
-       updated_at = now() AT TIME ZONE 'UTC'
-WHERE id = $1`, till)
-}
-
-// Refuse takes a credential out of use: the provider does not accept it.
-func (s *Store) Refuse(ctx context.Context, c providers.Credential, reason string, expired bool) error {
-	s.mu.Lock()
-	s.rows[c.Source] = slices.DeleteFunc(s.rows[c.Source], func(r *row) bool { return r.ID == c.ID })
-	s.mu.Unlock()
-	s.lg.Error("credential refused by the provider, taken out of use", "credential", c.ID, "provider", c.Source, "err", reason)
-	return s.write(ctx, c, `
-UPDATE credential SET enabled = false, reason = $2, data_access_expired = coalesce(data_access_expired, false) OR $3,
-       updated_at = now() AT TIME ZONE 'UTC'
-WHERE id = $1`, reason, expired)
-}
-
-// Works says that a credential got an answer: its rests begin at the
-// shortest again.
-func (s *Store) Works(ctx context.Context, c providers.Credential) error {
-	s.mu.Lock()
-	r := s.find(c)
-	if r == nil || r.failures == 0 {
-		s.mu.Unlock()
-		return nil
-	}
-	r.failures = 0
-	s.mu.Unlock()
-	return s.write(ctx, c, `UPDATE credential SET failures = 0, reason = NULL WHERE id = $1`)
-}
-
+// find is the row of c. s.mu is held.
 func (s *Store) find(c providers.Credential) *row {
 	for _, r := range s.rows[c.Source] {
 		if r.ID == c.ID {
 			return r
 		}
-	}
-	return nil
-}
-
-func (s *Store) write(ctx context.Context, c providers.Credential, sql string, args ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if _, err := s.db.Exec(ctx, sql, append([]any{c.ID}, args...)...); err != nil {
-		return fmt.Errorf("credential %d of %s: %w", c.ID, c.Source, err)
 	}
 	return nil
 }

@@ -134,16 +134,16 @@ func runCase(t *testing.T, p *providers.Provider, cred providers.Credential, c C
 	} {
 		a := Answer(tt.status, []byte(tt.body))
 		a.Header.Set("Retry-After", "90")
-		got := call.Judge(ask, a)
+		got := providers.Classify(p, call, ask, a)
 		if got == nil {
-			t.Errorf("Judge(%d, %.40q) = nil, want %v", tt.status, tt.body, tt.want)
+			t.Errorf("Classify(%d, %.40q) = nil, want %v", tt.status, tt.body, tt.want)
 			continue
 		}
 		if !errors.Is(got, tt.want) {
-			t.Errorf("Judge(%d, %.40q) = %v, want %v", tt.status, tt.body, got, tt.want)
+			t.Errorf("Classify(%d, %.40q) = %v, want %v", tt.status, tt.body, got, tt.want)
 		}
 		if tt.want == providers.ErrLimited && got.RetryAfter != 90*time.Second {
-			t.Errorf("Judge(%d, %.40q): RetryAfter %v, want 1m30s", tt.status, tt.body, got.RetryAfter)
+			t.Errorf("Classify(%d, %.40q): RetryAfter %v, want 1m30s", tt.status, tt.body, got.RetryAfter)
 		}
 		named(t, p, c.Fetch, got)
 	}
@@ -153,8 +153,8 @@ func runCase(t *testing.T, p *providers.Provider, cred providers.Credential, c C
 		}
 	}
 
-	if err := call.Judge(ask, Answer(http.StatusOK, c.Good)); err != nil {
-		t.Errorf("Judge turned a good answer down: %v", err)
+	if err := providers.Classify(p, call, ask, Answer(http.StatusOK, c.Good)); err != nil {
+		t.Errorf("Classify turned a good answer down: %v", err)
 	}
 	before := bytes.Clone(c.Good)
 	first, err := call.Parse(ask, At, c.Good)

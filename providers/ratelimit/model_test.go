@@ -24,6 +24,7 @@ type modelLimit struct {
 	count int
 	end   int64 // of the counter's window, in life; 0 none
 	log   []modelCall
+	gone  int64 // when the log is forgotten, in life
 }
 
 type modelCall struct {
@@ -40,6 +41,15 @@ func (m *model) limit(s Spec) *modelLimit {
 	if l.end != 0 && l.end <= m.life {
 		l.count, l.end = 0, 0
 	}
+	if l.gone <= m.life {
+		l.log = nil
+	}
+	return l
+}
+
+// look is limit with its log as of now: only who takes looks.
+func (m *model) look(s Spec) *modelLimit {
+	l := m.limit(s)
 	for i := range l.log {
 		l.log[i].at = min(l.log[i].at, m.now)
 	}
@@ -50,7 +60,7 @@ func (m *model) limit(s Spec) *modelLimit {
 // take returns the name of the limit that binds, "" when it is taken.
 func (m *model) take(name int, specs []Spec) string {
 	for _, s := range specs {
-		if l := m.limit(s); l.count >= s.Requests || s.Sliding && len(l.log) >= s.Requests {
+		if l := m.look(s); l.count >= s.Requests || s.Sliding && len(l.log) >= s.Requests {
 			return s.Name
 		}
 	}
@@ -62,16 +72,22 @@ func (m *model) take(name int, specs []Spec) string {
 		}
 		if s.Sliding {
 			l.log = append(l.log, modelCall{name, m.now})
+			l.gone = m.life + s.logFor().Milliseconds()
 		}
 	}
 	return ""
 }
 
+// until is when the counter's window ends, by the server's clock. The stand-in
+// for the server keeps how long a key has to live, and not until when, so its
+// ends move with its clock.
+func (m *model) until(l *modelLimit) int64 { return m.now + l.end - m.life }
+
 func (m *model) refund(name int, specs []Spec, ends []int64) {
 	for i, s := range specs {
 		l := m.limit(s)
 		l.log = slices.DeleteFunc(l.log, func(c modelCall) bool { return c.name == name })
-		if l.end == ends[i] && l.count > 0 {
+		if l.end != 0 && m.until(l) == ends[i] && l.count > 0 {
 			l.count--
 		}
 	}
@@ -130,7 +146,7 @@ func TestLimiterIsItsModel(t *testing.T) {
 				}
 				g := grant{taken: got, specs: specs}
 				for _, s := range specs {
-					g.ends = append(g.ends, m.limit(s).end)
+					g.ends = append(g.ends, m.until(m.limit(s)))
 				}
 				grants = append(grants, g)
 			},

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +33,10 @@ var (
 // timeout of one script. Redis answers within a millisecond or is in trouble.
 const timeout = 2 * time.Second
 
+// askAgain is how long Redis is left alone after it did not answer. Meanwhile
+// callers need not wait for it, and when it is over one of them does.
+const askAgain = 500 * time.Millisecond
+
 // share is the part of a limit that one process grants itself without Redis.
 const share = 20
 
@@ -39,6 +44,7 @@ const share = 20
 // concurrent use.
 type Limiter struct {
 	rdb    redis.UniversalClient
+	batch  batcher
 	prefix string
 	slot   string // before every key of a cluster, so that one node has them all
 
@@ -46,6 +52,7 @@ type Limiter struct {
 	heard time.Time  // of Redis, for the last time; zero: since New not yet
 	began time.Time
 	down  error
+	next  time.Time             // when Redis is asked again, while it is down
 	own   map[string]*allowance // by counter
 }
 
@@ -55,9 +62,11 @@ type allowance struct {
 	owed int         // not told to Redis yet
 }
 
-// New returns a Limiter whose keys begin with prefix. It does no I/O.
+// New returns a Limiter whose keys begin with prefix. It does no I/O. rdb should
+// heed contexts (ContextTimeoutEnabled): otherwise a Redis that hangs holds a
+// caller for as long as rdb waits.
 func New(rdb redis.UniversalClient, prefix string) *Limiter {
-	l := &Limiter{rdb: rdb, prefix: prefix, began: time.Now(), own: map[string]*allowance{}}
+	l := &Limiter{rdb: rdb, batch: batcher{rdb: rdb}, prefix: prefix, began: time.Now(), own: map[string]*allowance{}}
 	if _, ok := rdb.(*redis.ClusterClient); ok {
 		l.slot = "{" + strings.TrimSuffix(prefix, "_") + "}"
 	}
@@ -99,6 +108,13 @@ func (l *Limiter) Take(ctx context.Context, specs ...Spec) (Taken, error) {
 	args[0] = name
 	owed := make([]int, len(held))
 	l.mu.Lock()
+	if now := time.Now(); l.down != nil {
+		if now.Before(l.next) {
+			defer l.mu.Unlock()
+			return l.alone(held, now), nil
+		}
+		l.next = now.Add(timeout)
+	}
 	for i, s := range held {
 		k := l.keys(s)
 		keys = append(keys, k...)
@@ -111,7 +127,7 @@ func (l *Limiter) Take(ctx context.Context, specs ...Spec) (Taken, error) {
 
 	call, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	got, err := take.Run(call, l.rdb, keys, args...).Int64Slice()
+	got, err := l.batch.take(call, keys, args).Int64Slice()
 	if err == nil && (len(got) < 2 || got[0] < 0 || int(got[0]) > len(held) || got[0] == 0 && len(got) != 2+len(held)) {
 		err = fmt.Errorf("unexpected answer of %d numbers", len(got))
 	}
@@ -124,9 +140,10 @@ func (l *Limiter) Take(ctx context.Context, specs ...Spec) (Taken, error) {
 			}
 		}
 		if ctx.Err() != nil {
+			l.next = time.Time{} // it says nothing about Redis
 			return Taken{}, ctx.Err()
 		}
-		l.down = err
+		l.down, l.next = err, time.Now().Add(askAgain)
 		return l.alone(held, time.Now()), nil
 	}
 	l.heard, l.down = time.Now(), nil
@@ -213,38 +230,61 @@ type State struct {
 
 // Show reads a limit without taking from it.
 func (l *Limiter) Show(ctx context.Context, s Spec) (State, error) {
+	if s.Zero() {
+		return State{}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	now, err := l.rdb.Time(ctx).Result()
+	if err != nil {
+		return State{}, fmt.Errorf("rate limit %s: %w", s.Name, err)
+	}
 	k := l.keys(s)
 	p := l.rdb.Pipeline()
-	clock, n, left, waits := p.Time(ctx), p.Get(ctx, k[0]), p.PTTL(ctx, k[0]), p.Get(ctx, k[2])
-	log := p.ZRangeWithScores(ctx, k[1], 0, -1)
+	n, end, waits := p.Get(ctx, k[0]), p.PExpireTime(ctx, k[0]), p.Get(ctx, k[2])
+	begin := now.Add(-s.logFor())
+	logged := p.ZCount(ctx, k[1], "("+strconv.FormatInt(begin.UnixMilli(), 10), "+inf")
+	// The call that leaves a free place when it leaves the log.
+	next := p.ZRevRangeWithScores(ctx, k[1], int64(s.Requests-1), int64(s.Requests-1))
 	if _, err := p.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return State{}, fmt.Errorf("rate limit %s: %w", s.Name, err)
 	}
-	now := clock.Val()
 	var st State
 	st.Used, _ = n.Int()      // 0 without one
 	st.Waits, _ = waits.Int() // likewise
-	if left.Val() > 0 {
-		st.Resets = now.Add(left.Val()).UTC()
+	if end.Val() > 0 {
+		st.Resets = time.UnixMilli(end.Val().Milliseconds()).UTC()
 	}
 	if st.Used >= s.Requests {
 		st.Opens = st.Resets
 	}
 	if s.Sliding {
-		var live []time.Time
-		for _, z := range log.Val() {
-			if at := time.UnixMilli(int64(z.Score)); now.Sub(at) < s.logFor() {
-				live = append(live, at)
+		st.Used = max(st.Used, int(logged.Val())) // the existing system counts too
+		for _, z := range next.Val() {
+			if at := time.UnixMilli(int64(z.Score)); at.After(begin) && at.Add(s.logFor()).After(st.Opens) {
+				st.Opens = at.Add(s.logFor()).UTC()
 			}
-		}
-		st.Used = max(st.Used, len(live)) // the existing system counts too
-		if len(live) >= s.Requests {
-			st.Opens = live[len(live)-s.Requests].Add(s.logFor()).UTC()
 		}
 	}
 	return st, nil
+}
+
+// Once reports whether it is called for the first time, by any process, with
+// this mark in the window of s that ends at end (State.Resets). The window takes
+// its marks with it.
+func (l *Limiter) Once(ctx context.Context, s Spec, mark string, end time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	ms := end.UnixMilli()
+	key := fmt.Sprintf("%s:%s:%d", l.keys(s)[0], mark, ms)
+	err := l.rdb.Do(ctx, "SET", key, 1, "NX", "PXAT", ms).Err()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("rate limit %s: mark: %w", s.Name, err)
+	}
+	return true, nil
 }
 
 // Reset forgets what was taken from a limit.

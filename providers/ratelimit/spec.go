@@ -3,12 +3,13 @@
 //
 // # What is stored
 //
-// Three keys for each limit. The counter has the name that the existing system
+// Three keys for each limit, all with an expiry. The counter has the name that the existing system
 // gives it (contract/enrichment.md 6.3) and is counted as there, so that old and
 // new share one budget: it lives from the first call of a window to its end. The
 // log, beside it, is a sorted set of the calls of the last window, by the time of
 // the Redis server; only a sliding limit has one. The queue counts who was told
-// to come back, so that they are told different times.
+// to come back, so that they are told different times. A mark (Once) is a key
+// more, until the window ends.
 //
 // # Fixed and sliding
 //
@@ -26,7 +27,8 @@
 // Redis does not answer: nothing is taken for one window after the last answer,
 // since all of the budget may be in use. Then this process grants itself a
 // twentieth of each limit, which holds for up to twenty processes, and tells
-// Redis so with the first call that it answers again.
+// Redis so with the first call that it answers again. One caller at a time finds
+// out whether it does; nobody else waits for that.
 package ratelimit
 
 import (

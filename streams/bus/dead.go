@@ -25,6 +25,15 @@ const (
 	HeaderDeadAttempts    = "Beat-Dead-Attempts"
 	HeaderDeadAt          = "Beat-Dead-At" // RFC 3339, UTC
 
+	// What the message was about, as far as it could be read: see about. So a
+	// list of letters needs no bodies.
+	HeaderDeadTask   = "Beat-Dead-Task"   // id of the task
+	HeaderDeadFence  = "Beat-Dead-Fence"  // of its run
+	HeaderDeadFlow   = "Beat-Dead-Flow"   // of the task
+	HeaderDeadSource = "Beat-Dead-Source" // of the answer
+	HeaderDeadRaw    = "Beat-Dead-Raw"    // id of the raw answer
+	HeaderDeadParser = "Beat-Dead-Parser" // version of the source's parser at that time
+
 	deadHeaders = "Beat-Dead-"
 
 	maxDeadError = 2 << 10
@@ -39,6 +48,9 @@ type DeadLetter struct {
 	Seq                              uint64
 	Attempts                         int
 	At                               time.Time
+	Task, Fence                      int64  // 0: of none, or not readable
+	Flow, Source, Raw                string // likewise ""
+	Parser                           int    // likewise 0
 }
 
 // ReadDead reads the headers of a dead letter.
@@ -46,6 +58,9 @@ func ReadDead(h nats.Header) DeadLetter {
 	seq, _ := strconv.ParseUint(h.Get(HeaderDeadSeq), 10, 64)
 	attempts, _ := strconv.Atoi(h.Get(HeaderDeadAttempts))
 	at, _ := time.Parse(time.RFC3339Nano, h.Get(HeaderDeadAt))
+	task, _ := strconv.ParseInt(h.Get(HeaderDeadTask), 10, 64)
+	fence, _ := strconv.ParseInt(h.Get(HeaderDeadFence), 10, 64)
+	parser, _ := strconv.Atoi(h.Get(HeaderDeadParser))
 	return DeadLetter{
 		Stage:       h.Get(HeaderDeadStage),
 		Cause:       h.Get(HeaderDeadCause),
@@ -57,6 +72,12 @@ func ReadDead(h nats.Header) DeadLetter {
 		Seq:         seq,
 		Attempts:    attempts,
 		At:          at,
+		Task:        task,
+		Fence:       fence,
+		Flow:        h.Get(HeaderDeadFlow),
+		Source:      h.Get(HeaderDeadSource),
+		Raw:         h.Get(HeaderDeadRaw),
+		Parser:      parser,
 	}
 }
 
@@ -75,7 +96,7 @@ func Original(h nats.Header, data []byte) Out {
 // letter makes the dead letter of a message. Its id is derived from the
 // message, so that a crash between it and the Term stores it once.
 func letter(stage string, m *Msg, p *parkError, now time.Time) Out {
-	h := make(nats.Header, len(m.Header)+12)
+	h := make(nats.Header, len(m.Header)+16)
 	for k, v := range m.Header {
 		if !strings.HasPrefix(k, deadHeaders) {
 			h[k] = v
@@ -98,6 +119,7 @@ func letter(stage string, m *Msg, p *parkError, now time.Time) Out {
 	} {
 		h[k] = []string{v}
 	}
+	about(m, h)
 	if len(p.stack) > 0 {
 		s := strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", "").Replace(string(p.stack))
 		h[HeaderDeadStack] = []string{cut(s, maxDeadStack)}

@@ -68,6 +68,16 @@ func (o Out) msg(now time.Time) (*nats.Msg, error) {
 	return m, nil
 }
 
+// LaterSubjects are where scheduled messages wait for their time.
+const LaterSubjects = laterPrefix + ">"
+
+// ScheduledAt is when a waiting message will be delivered; zero for one that is
+// not scheduled.
+func ScheduledAt(h nats.Header) time.Time {
+	at, _ := time.Parse("@at "+time.RFC3339Nano, h.Get(jetstream.ScheduleHeader)) //nolint:errcheck // zero then
+	return at
+}
+
 // laterToken is the message's own place under beat.later: a second schedule on
 // the same subject replaces the first, which is right for the same id only.
 func laterToken(id string) string {

@@ -230,6 +230,10 @@ func (t *route) handle(w *message.Message) error {
 	return t.r.pub.Send(t.r.work, outs...)
 }
 
+// loud is the delivery whose failure is worth a line of the log: a hiccup heals
+// before, and what does not is to be seen once for each message.
+const loud = 3
+
 // decide is the outermost middleware: it turns the error of everything inside
 // into what happens to the message.
 func (t *route) decide(next message.HandlerFunc) message.HandlerFunc {
@@ -256,7 +260,11 @@ func (t *route) decide(next message.HandlerFunc) message.HandlerFunc {
 		t.settle(d, v, wait)
 		t.seconds.Observe(time.Since(start).Seconds())
 		if err != nil && v != park {
-			t.r.lg.Debug("handler failed", "route", t.Name, "seq", d.Seq, "attempt", d.Delivered, "err", err)
+			level := slog.LevelDebug
+			if d.Delivered == loud {
+				level = slog.LevelWarn
+			}
+			t.r.lg.Log(w.Context(), level, "handler failed", "route", t.Name, "seq", d.Seq, "attempt", d.Delivered, "err", err)
 		}
 		return nil, nil
 	}

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -76,7 +77,7 @@ func (f Flow) Next(a social.Ask, o Outcome) (next social.Ask, final *social.Fina
 	s := f.Steps[a.Step]
 	n := a
 	n.Seq++
-	n.Try, n.Turn, n.Attempts = 0, 0, nil
+	n.Try, n.Turn, n.Attempts, n.Waits = 0, 0, nil, ""
 	if o.ProfileID != "" && n.State.ProfileID == "" {
 		n.State.ProfileID, n.State.MediaCount = o.ProfileID, o.MediaCount
 	}
@@ -137,7 +138,36 @@ func Candidates(a social.Ask) []string {
 	if a.Source != "" && !a.Failed(a.Source) {
 		return []string{a.Source}
 	}
-	return slices.DeleteFunc(slices.Clone(Sources[a.Fetch]), a.Failed)
+	all := slices.Clone(Sources[a.Fetch])
+	if first := drawn(a); first != "" {
+		i := slices.Index(all, first)
+		copy(all[1:i+1], all[:i])
+		all[0] = first
+	}
+	return slices.DeleteFunc(all, a.Failed)
+}
+
+// drawn is the source that a run begins with, "" where none is drawn. The draw
+// follows from the run and the step, so that a redelivered ask draws the same.
+func drawn(a social.Ask) string {
+	draw := Draws[a.Fetch]
+	var sum uint32
+	for _, w := range draw {
+		sum += w.Weight
+	}
+	if sum == 0 {
+		return ""
+	}
+	h := fnv.New32a()
+	fmt.Fprint(h, social.ID("draw", a.Task.ID, a.Task.Fence, a.Step))
+	n := h.Sum32() % sum
+	for _, w := range draw {
+		if n < w.Weight {
+			return w.Source
+		}
+		n -= w.Weight
+	}
+	return ""
 }
 
 // Fail is what follows when a source has failed an ask for good. usable says
@@ -150,7 +180,8 @@ func Candidates(a social.Ask) []string {
 func (f Flow) Fail(a social.Ask, t social.Attempt, usable func(source string) bool) (next social.Ask, final *social.Final, answered bool) {
 	n := a
 	n.Attempts = append(slices.Clone(a.Attempts), t)
-	n.Try, n.Turn = 0, 0
+	n.Try, n.Waits = 0, "" // not Turn: a restart must not come to an earlier id
+	n.Turn++
 	n.Source = ""
 	if slices.ContainsFunc(Candidates(n), usable) {
 		if f.Steps[a.Step].Pages.Max > 0 {
@@ -168,9 +199,21 @@ func (f Flow) GiveUp(a social.Ask) (next social.Ask, final *social.Final, answer
 	}
 	n := a
 	n.Seq++
-	n.Try, n.Turn, n.Attempts = 0, 0, nil
+	n.Try, n.Turn, n.Attempts, n.Waits = 0, 0, nil, ""
 	next, final = f.leave(n)
 	return next, final, true
+}
+
+// Restart is an ask whose sources are to be asked once more, but for those
+// whose failure counts: from the first page of its step.
+func (f Flow) Restart(a social.Ask, counts func(social.Attempt) bool) social.Ask {
+	a.Attempts = slices.DeleteFunc(slices.Clone(a.Attempts), func(t social.Attempt) bool { return !counts(t) })
+	a.Source, a.Try = "", 0
+	a.Turn++
+	if f.Steps[a.Step].Pages.Max > 0 {
+		a.Page, a.Cursor, a.State.Items = 0, "", 0
+	}
+	return a
 }
 
 // Reason is the data of a failed task. It begins the way its readers match

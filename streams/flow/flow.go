@@ -65,6 +65,19 @@ var Sources = map[social.Fetch][]string{
 	social.Reels:           {"rapidapi-arraybobo", "rocketapi"},
 	social.PostByShortcode: {"rapidapi-arraybobo", "rapidapi-jotucker", "rocketapi", "lama"},
 	social.ChannelsByIDs:   {"ytapitoken"},
+	social.Followers:       {"rapidapi-jotucker", "rocketapi"},
+}
+
+// Draws says which of its sources a fetch type begins with: drawn by weight,
+// and the others follow in order (contract/flows.md 7.3).
+var Draws = map[social.Fetch][]Weight{
+	social.Followers: {{"rapidapi-jotucker", 30}, {"rocketapi", 70}},
+}
+
+// A Weight is the share of a source in the draw.
+type Weight struct {
+	Source string
+	Weight uint32
 }
 
 // By name, the row of a flow.

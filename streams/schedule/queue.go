@@ -24,8 +24,16 @@
 // commit, the run lives in the streams and needs no scheduler.
 //
 // A run that is lost for good (a stream was wiped, say) ends with its lease:
-// any scheduler returns the row to PENDING and counts it in retry_count. A run
-// that only waits, because a stage is down or far behind, keeps it.
+// any scheduler returns the row to PENDING and counts it in retry_count, and
+// fails it when that has happened too often. A run that only waits, because a
+// stage is down or far behind, keeps it.
+//
+// # Waiting
+//
+// A task with run_at is not claimed. A scheduler sets run_at to null once it is
+// over, or once what waits_for names is there. A run whose next ask has to wait
+// long is put back that way (Defer): PENDING again, under the same fence, with
+// the ask in resume, so that the next claim goes on where it was.
 package schedule
 
 import (
@@ -53,6 +61,10 @@ const DefaultLease = 15 * time.Minute
 // expires is how long after its creation a task is said to expire. It is
 // told, not enforced (decision 16).
 const expires = time.Hour
+
+// MaxRetries is how often a task whose lease ran out is run again. A task that
+// kills its process is among those that come that far.
+const MaxRetries = 5
 
 // timeout bounds every statement of the queue, on the server and here.
 const timeout = 15 * time.Second
@@ -170,7 +182,8 @@ type Task struct {
 	ExpiresAt  *time.Time
 	RetryCount *int
 	Reason     *string
-	Announce   bool // its PENDING event is still to be published
+	Announce   bool            // its PENDING event is still to be published
+	Resume     json.RawMessage // the ask that the run goes on with; nil: the first of its flow
 }
 
 // A Want is how many tasks of a flow may run at once.
@@ -192,20 +205,22 @@ WITH want AS (
         SELECT count(*) FROM scrape_request_log p WHERE p.status = 'PROCESSING' AND p.flow = w.flow)) AS n
     FROM unnest($1::text[], $2::int[], $3::int[]) AS w(flow, in_flight, most)
 ), picked AS MATERIALIZED (
-    SELECT p.id, p.announced FROM want w CROSS JOIN LATERAL (
-        SELECT s.id, s.announced FROM scrape_request_log s
-        WHERE s.status = 'PENDING' AND s.flow = w.flow AND (s.run_at IS NULL OR s.run_at <= $4)
+    SELECT p.id, p.announced, p.resume FROM want w CROSS JOIN LATERAL (
+        SELECT s.id, s.announced, s.resume FROM scrape_request_log s
+        WHERE s.status = 'PENDING' AND s.flow = w.flow AND s.run_at IS NULL
         ORDER BY coalesce(s.created_at, timestamp '2000-01-01') - coalesce(s.priority, 1) * interval '1 minute', s.id
         LIMIT greatest(w.n, 0)
         FOR UPDATE SKIP LOCKED) p
 )
 UPDATE scrape_request_log s
 SET status = 'PROCESSING', picked_at = $4, lease_owner = $5, lease_until = $6,
-    fence = nextval('beat_fence_seq'), announced = CASE WHEN s.announced IS NOT NULL THEN true END
-FROM unnest(ARRAY(SELECT id FROM picked), ARRAY(SELECT announced FROM picked)) AS picked_row(id, announced)
+    fence = CASE WHEN s.resume IS NULL OR s.fence IS NULL THEN nextval('beat_fence_seq') ELSE s.fence END,
+    announced = CASE WHEN s.announced IS NOT NULL THEN true END, resume = NULL, waits_for = NULL
+FROM unnest(ARRAY(SELECT id FROM picked), ARRAY(SELECT announced FROM picked), ARRAY(SELECT resume FROM picked))
+    AS picked_row(id, announced, resume)
 WHERE s.id = picked_row.id
 RETURNING s.id, s.fence, s.flow, coalesce(s.platform, ''), s.params, s.priority, s.created_at, s.expires_at,
-          s.retry_count, coalesce(NOT picked_row.announced, false), s.reason`
+          s.retry_count, coalesce(NOT picked_row.announced, false), s.reason, picked_row.resume`
 
 // Claim takes up to Max tasks of each flow, as far as fewer than InFlight are
 // out, in order of priority and age, and hands them to publish before the
@@ -230,7 +245,7 @@ func (q *Queue) Claim(ctx context.Context, owner string, wants []Want, publish f
 			t.LeaseUntil = until
 			var platform string
 			err := row.Scan(&t.ID, &t.Fence, &t.Flow, &platform, &t.Params, &t.Priority, &t.CreatedAt, &t.ExpiresAt,
-				&t.RetryCount, &t.Announce, &t.Reason)
+				&t.RetryCount, &t.Announce, &t.Reason, &t.Resume)
 			t.Platform = social.Platform(platform)
 			return t, err
 		})
@@ -290,63 +305,77 @@ WITH late AS MATERIALIZED (
     ORDER BY lease_until LIMIT $3 FOR UPDATE SKIP LOCKED
 )
 UPDATE scrape_request_log s
-SET status = CASE WHEN waits THEN s.status ELSE 'PENDING' END,
-    retry_count = CASE WHEN waits THEN s.retry_count ELSE coalesce(s.retry_count, 0) + 1 END,
-    lease_owner = CASE WHEN waits THEN s.lease_owner END,
-    lease_until = CASE WHEN waits THEN $5::timestamp END,
-    fence = CASE WHEN waits THEN s.fence END
-FROM (SELECT id AS old_id, coalesce(lease_until >= $4::timestamp, false) AS waits
+SET status = CASE WHEN waits OR lost THEN s.status ELSE 'PENDING' END,
+    retry_count = CASE WHEN waits OR lost THEN s.retry_count ELSE coalesce(s.retry_count, 0) + 1 END,
+    lease_owner = CASE WHEN waits OR lost THEN s.lease_owner END,
+    lease_until = CASE WHEN waits THEN $5::timestamp WHEN lost THEN s.lease_until END,
+    expires_at = CASE WHEN waits OR lost THEN s.expires_at ELSE $2::timestamp + $7::interval END,
+    fence = CASE WHEN waits OR lost THEN s.fence END
+FROM (SELECT id AS old_id, coalesce(lease_until >= $4::timestamp, false) AS waits,
+             NOT coalesce(lease_until >= $4::timestamp, false) AND fence IS NOT NULL AND coalesce(retry_count, 0) >= $6 AS lost
       FROM scrape_request_log WHERE id = ANY(ARRAY(SELECT id FROM late))) AS old
 WHERE s.id = old.old_id
-RETURNING s.id, old.waits`
+RETURNING s.id, old.waits, old.lost, coalesce(s.fence, 0), coalesce(s.flow, ''), coalesce(s.platform, '')`
 
 const lateSQL = `
 SELECT EXISTS (SELECT FROM scrape_request_log WHERE status = 'PROCESSING' AND flow = ANY($1) AND lease_until < $2)`
 
-// Expire returns up to limit tasks whose lease has run out to PENDING. Leases
-// that ended after the time that oldest tells are extended instead, see
-// Config.Oldest; kept is how many. oldest may be nil, and is asked only if a
+// Expired is what became of leases that ran out.
+type Expired struct {
+	Again []int64          // tasks that are PENDING again
+	Kept  int              // leases extended, see Config.Oldest
+	Lost  []social.TaskRef // have run out too often: left as they are, to be failed
+}
+
+// Expire returns up to limit tasks whose lease has run out to PENDING, unless
+// that happened MaxRetries times before. Leases that ended after the time that
+// oldest tells are extended instead. oldest may be nil, and is asked only if a
 // lease has run out.
-func (q *Queue) Expire(ctx context.Context, flows []string, limit int, oldest func(context.Context) (time.Time, error)) (ids []int64, kept int, err error) {
+func (q *Queue) Expire(ctx context.Context, flows []string, limit int, oldest func(context.Context) (time.Time, error)) (e Expired, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	now := time.Now().UTC()
 	var late bool
 	if err := q.db.QueryRow(ctx, lateSQL, flows, now).Scan(&late); err != nil {
-		return nil, 0, fmt.Errorf("expire leases: %w", err)
+		return e, fmt.Errorf("expire leases: %w", err)
 	}
 	if !late {
-		return nil, 0, nil
+		return e, nil
 	}
 	var since *time.Time
 	if oldest != nil {
 		at, err := oldest(ctx)
 		if err != nil {
-			return nil, 0, fmt.Errorf("expire leases: find the oldest message: %w", err)
+			return e, fmt.Errorf("expire leases: find the oldest message: %w", err)
 		}
 		if !at.IsZero() {
 			at = at.UTC()
 			since = &at
 		}
 	}
-	rows, err := q.db.Query(ctx, expireSQL, flows, now, limit, since, now.Add(q.lease))
+	rows, err := q.db.Query(ctx, expireSQL, flows, now, limit, since, now.Add(q.lease), MaxRetries, expires)
 	if err != nil {
-		return nil, 0, fmt.Errorf("expire leases: %w", err)
+		return e, fmt.Errorf("expire leases: %w", err)
 	}
-	var id int64
-	var waits bool
-	_, err = pgx.ForEachRow(rows, []any{&id, &waits}, func() error {
-		if waits {
-			kept++
-		} else {
-			ids = append(ids, id)
+	var t social.TaskRef
+	var waits, lost bool
+	var platform string
+	_, err = pgx.ForEachRow(rows, []any{&t.ID, &waits, &lost, &t.Fence, &t.Flow, &platform}, func() error {
+		t.Platform = social.Platform(platform)
+		switch {
+		case waits:
+			e.Kept++
+		case lost:
+			e.Lost = append(e.Lost, t)
+		default:
+			e.Again = append(e.Again, t.ID)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("expire leases: %w", err)
+		return e, fmt.Errorf("expire leases: %w", err)
 	}
-	return ids, kept, nil
+	return e, nil
 }
 
 const unannouncedSQL = `

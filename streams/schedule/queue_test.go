@@ -172,11 +172,11 @@ func TestStaleRunIsRefusedByTheFence(t *testing.T) {
 	first := claim(t, q, 10, 10)[0]
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		ids, _, err := q.Expire(ctx, []string{"f"}, 10, nil)
+		e, err := q.Expire(ctx, []string{"f"}, 10, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(ids) == 1 {
+		if len(e.Again) == 1 {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -351,8 +351,10 @@ func TestClaimDoesNotReadTheTable(t *testing.T) {
 		args []any
 	}{
 		"claim":  {claimSQL, []any{[]string{"f"}, []int32{100}, []int32{1}, now, "me", now}},
-		"expire": {expireSQL, []any{[]string{"f"}, now, 100, &now, now}},
+		"expire": {expireSQL, []any{[]string{"f"}, now, 100, &now, now, MaxRetries, expires}},
 		"late":   {lateSQL, []any{[]string{"f"}, now}},
+		"due":    {dueSQL, []any{now, []string{"credential:a"}, 100}},
+		"count":  {waitingSQL, []any{[]string{"f"}, 100}},
 	} {
 		rows, err := db.Query(t.Context(), "EXPLAIN "+sql.sql, sql.args...)
 		if err != nil {
@@ -381,11 +383,11 @@ func TestWaitingRunKeepsItsLease(t *testing.T) {
 	expire := func() (ids []int64, kept int) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); len(ids)+kept == 0; {
-			var err error
-			ids, kept, err = q.Expire(t.Context(), []string{"f"}, 10, func(context.Context) (time.Time, error) { return oldest, nil })
+			e, err := q.Expire(t.Context(), []string{"f"}, 10, func(context.Context) (time.Time, error) { return oldest, nil })
 			if err != nil {
 				t.Fatal(err)
 			}
+			ids, kept = e.Again, e.Kept
 			if time.Now().After(deadline) {
 				t.Fatal("the lease did not run out")
 			}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +25,10 @@ type Sender interface {
 	Send(ctx context.Context, outs ...bus.Out) error
 }
 
+// MaxBacklog is how many messages may wait for the later stages before nothing
+// more is claimed.
+const MaxBacklog = 2000
+
 // Config of a Scheduler. A zero field means its default.
 type Config struct {
 	Owner string // names the process in leases
@@ -30,16 +36,23 @@ type Config struct {
 	// MaxBacklog nothing is claimed, so that work waits in Postgres, where
 	// its order can still change. nil: not looked at.
 	Backlog    func(ctx context.Context) (int, error)
-	MaxBacklog int // default 2000
+	MaxBacklog int // default MaxBacklog
 	// Oldest is when the oldest message was stored that some stage has not
 	// handled yet, zero when none waits. A lease that runs out while messages
 	// from before its end still wait is extended: its run may be among them.
 	// nil: not looked at.
 	Oldest func(ctx context.Context) (time.Time, error)
-	Poll   time.Duration // longest time between two looks; default 1s, jittered by a quarter
-	Batch  int           // tasks of one flow per claim; default 500
+	// Admit lowers the Max of each Want to what limits, credentials and pauses
+	// let run now, so that what would only wait stays in Postgres, and says
+	// when to look again at the latest (0: as always). there is what tasks may
+	// wait for and is there again, see Queue.Due. nil: all may run.
+	Admit func(ctx context.Context, wants []Want) (again time.Duration, there []string, err error)
+	Poll  time.Duration // longest time between two looks; default 1s, jittered by a quarter
+	Batch int           // tasks of one flow per claim; default 500
 	// InFlight overrides how many tasks of a flow run at once, by flow.
 	InFlight map[string]int
+	// EnforceExpiry fails tasks that are past their expires_at (decision 16).
+	EnforceExpiry bool
 }
 
 // A Scheduler claims tasks and starts their chains. Any number may run.
@@ -50,12 +63,14 @@ type Scheduler struct {
 	flows []flow.Flow
 	cfg   Config
 	wake  chan struct{}
+
+	looked time.Time // for tasks that are due; only Run
 }
 
 // NewScheduler returns a Scheduler of flows. It does no I/O.
 func NewScheduler(lg *slog.Logger, q *Queue, send Sender, flows []flow.Flow, cfg Config) *Scheduler {
 	if cfg.MaxBacklog <= 0 {
-		cfg.MaxBacklog = 2000
+		cfg.MaxBacklog = MaxBacklog
 	}
 	if cfg.Poll <= 0 {
 		cfg.Poll = time.Second
@@ -95,7 +110,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			nextExpire = now.Add(min(max(s.queue.lease/10, time.Second), time.Minute))
 			s.expire(ctx, names)
 		}
-		more, err := s.claim(ctx)
+		more, again, err := s.claim(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.lg.Warn("claim failed, trying again", "err", err)
 		}
@@ -106,7 +121,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		if more {
 			continue
 		}
-		timer := time.NewTimer(s.cfg.Poll*3/4 + rand.N(s.cfg.Poll/2))
+		wait := s.cfg.Poll*3/4 + rand.N(s.cfg.Poll/2)
+		if again > 0 {
+			wait = min(wait, max(again, 10*time.Millisecond))
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -123,28 +142,49 @@ func (s *Scheduler) Run(ctx context.Context) error {
 }
 
 // claim takes what may run now. more: a flow gave as much as was asked for.
-func (s *Scheduler) claim(ctx context.Context) (more bool, err error) {
+// again is when more may run, if that is known.
+func (s *Scheduler) claim(ctx context.Context) (more bool, again time.Duration, err error) {
 	if s.cfg.Backlog != nil {
 		n, err := s.cfg.Backlog(ctx)
 		if err != nil {
-			return false, fmt.Errorf("read backlog: %w", err)
+			return false, 0, fmt.Errorf("read backlog: %w", err)
 		}
 		if n > s.cfg.MaxBacklog {
-			return false, nil
+			return false, 0, nil
 		}
 	}
 	wants := make([]Want, len(s.flows))
 	for i, f := range s.flows {
-		// Twice as many tasks as retrieval may have in flight: while the
-		// answer of one is parsed and stored, another is being fetched.
-		n := 2 * f.InFlight()
-		if o := s.cfg.InFlight[f.Name]; o > 0 {
-			n = o
+		wants[i] = Want{Flow: f.Name, InFlight: s.inFlight(f), Max: s.cfg.Batch}
+	}
+	var there []string
+	if s.cfg.Admit != nil {
+		if again, there, err = s.cfg.Admit(ctx, wants); err != nil {
+			return false, 0, fmt.Errorf("ask what may run: %w", err)
 		}
-		wants[i] = Want{Flow: f.Name, InFlight: n, Max: s.cfg.Batch}
+	}
+	if time.Since(s.looked) > s.cfg.Poll/2 {
+		s.looked = time.Now()
+		if _, err := s.queue.Due(ctx, there, 10*s.cfg.Batch); err != nil {
+			return false, 0, err
+		}
+	}
+	wants = slices.DeleteFunc(wants, func(w Want) bool { return w.Max <= 0 })
+	if len(wants) == 0 {
+		return false, again, nil
 	}
 	n, err := s.queue.Claim(ctx, s.cfg.Owner, wants, s.start)
-	return n >= s.cfg.Batch, err
+	return n >= s.cfg.Batch, again, err
+}
+
+// inFlight is how many tasks of a flow run at once: twice as many as retrieval
+// may have in flight, so that while the answer of one is parsed and stored,
+// another is being fetched.
+func (s *Scheduler) inFlight(f flow.Flow) int {
+	if o := s.cfg.InFlight[f.Name]; o > 0 {
+		return o
+	}
+	return 2 * f.InFlight()
 }
 
 // start publishes the first ask of each task and its PROCESSING event. A
@@ -157,7 +197,7 @@ func (s *Scheduler) start(ctx context.Context, tasks []Task) error {
 			outs = append(outs, pendingEvent(t))
 		}
 		outs = append(outs, taskEvent(t, social.Processing, t.PickedAt, &t.PickedAt))
-		ask, err := s.first(t)
+		ask, err := s.ask(t)
 		if err != nil {
 			s.lg.Info("task refused", "flow", t.Flow, "task", t.ID, "err", err)
 			o, err := FailedRun(t.TaskRef, 0, social.Raw{ID: social.ID("refused", t.ID, t.Fence), At: t.PickedAt}, err.Error())
@@ -175,6 +215,26 @@ func (s *Scheduler) start(ctx context.Context, tasks []Task) error {
 	}
 	return s.send.Send(ctx, append(outs, asks...)...)
 }
+
+// ask is what the run begins with, or goes on with.
+func (s *Scheduler) ask(t Task) (social.Ask, error) {
+	if s.cfg.EnforceExpiry && t.ExpiresAt != nil && t.PickedAt.After(*t.ExpiresAt) {
+		return social.Ask{}, errExpired
+	}
+	if t.Resume == nil {
+		return s.first(t)
+	}
+	var a social.Ask
+	if err := json.Unmarshal(t.Resume, &a); err != nil {
+		return a, fmt.Errorf("(409, 'column resume holds no ask: %s')", strings.ReplaceAll(err.Error(), "'", ""))
+	}
+	a.Task.LeaseUntil = t.LeaseUntil
+	a.Turn++
+	return a, nil
+}
+
+// errExpired is the data of a task that was claimed too late (decision 16).
+var errExpired = errors.New("expired")
 
 func (s *Scheduler) first(t Task) (social.Ask, error) {
 	f, ok := flow.ByName(t.Flow)
@@ -284,23 +344,48 @@ func (s *Scheduler) announce(ctx context.Context) {
 // stored before its lease ended waits for a stage, however long that is down.
 func (s *Scheduler) expire(ctx context.Context, flows []string) {
 	for ctx.Err() == nil {
-		ids, kept, err := s.queue.Expire(ctx, flows, s.cfg.Batch, s.cfg.Oldest)
+		e, err := s.queue.Expire(ctx, flows, s.cfg.Batch, s.cfg.Oldest)
+		if err == nil {
+			err = s.fail(ctx, e.Lost)
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				s.lg.Warn("expire failed, trying again", "err", err)
 			}
 			return
 		}
-		if len(ids) > 0 {
-			s.lg.Warn("leases ran out, tasks wait again", "tasks", len(ids), "first", ids[0])
+		if len(e.Again) > 0 {
+			s.lg.Warn("leases ran out, tasks wait again", "tasks", len(e.Again), "first", e.Again[0])
 		}
-		if kept > 0 {
-			s.lg.Warn("leases extended, a stage is behind by more than a lease", "tasks", kept)
+		if e.Kept > 0 {
+			s.lg.Warn("leases extended, a stage is behind by more than a lease", "tasks", e.Kept)
 		}
-		if len(ids)+kept < s.cfg.Batch {
+		if len(e.Lost) > 0 {
+			s.lg.Error("leases ran out too often, tasks fail", "tasks", len(e.Lost), "first", e.Lost[0].ID)
+			return // they are found again until they have ended
+		}
+		if len(e.Again)+e.Kept < s.cfg.Batch {
 			return
 		}
 	}
+}
+
+// fail ends the runs of tasks that came back too often. It is no fault of the
+// target: 409 keeps the schedulers of the clients from giving it up.
+func (s *Scheduler) fail(ctx context.Context, lost []social.TaskRef) error {
+	var outs []bus.Out
+	for _, t := range lost {
+		o, err := FailedRun(t, 0, social.Raw{ID: social.ID("lost", t.ID, t.Fence), At: time.Now().UTC().Truncate(time.Microsecond)},
+			fmt.Sprintf("(409, 'the lease ran out %d times')", MaxRetries+1))
+		if err != nil {
+			return err
+		}
+		outs = append(outs, o)
+	}
+	if len(outs) == 0 {
+		return nil
+	}
+	return s.send.Send(ctx, outs...)
 }
 
 // listen wakes the scheduler when a task is inserted. Losing the connection

@@ -37,6 +37,7 @@ const (
 	Reels           Fetch = "fetch_reels_posts"
 	PostByShortcode Fetch = "fetch_post_by_shortcode"
 	ChannelsByIDs   Fetch = "fetch_profiles_by_ids"
+	Followers       Fetch = "fetch_followers" // no flow asks it yet; its sources are drawn
 )
 
 // A TaskRef names one run of a task: the row, the fence of the claim that
@@ -64,9 +65,21 @@ type Ask struct {
 	Keys     []string  `json:"keys"`               // handle, profile id, shortcode or channel ids
 	Cursor   string    `json:"cursor,omitempty"`   // opaque to all but its source
 	Source   string    `json:"source,omitempty"`   // pinned while paginating; empty: first usable of the list
+	Handle   string    `json:"handle,omitempty"`   // only a credential of this account may ask; empty: any
 	Attempts []Attempt `json:"attempts,omitempty"` // sources that failed this step
+	Spent    int64     `json:"spent,omitempty"`    // milliseconds that this run's calls took so far
+	Waits    string    `json:"waits,omitempty"`    // what the ask was put back for, see the Wait constants
 	State    State     `json:"state"`
 }
+
+// What an ask, or its task, waits for: one of these, a colon and a name.
+const (
+	WaitLimit      = "limit"      // a rate limit, by its name
+	WaitCredential = "credential" // every credential of a source rests
+	WaitDown       = "down"       // a source that does not answer
+	WaitPause      = "pause"      // a source or flow that a person has paused
+	WaitOutage     = "outage"     // whether the failure of all sources is theirs or the target's
+)
 
 // Key is the first key of the ask, or "".
 func (a Ask) Key() string {

@@ -33,9 +33,10 @@ func New(baseURL string) *providers.Provider {
 		Source:   source,
 		Platform: social.Instagram,
 		BaseURL:  strings.TrimRight(baseURL, "/"),
-		Limit:    ratelimit.Spec{Name: "instagram-scraper-2022", Requests: 100, Seconds: 30},
+		Limit:    ratelimit.Contract["instagram-scraper-2022"],
 		Parser:   parserVersion,
 		Check:    check,
+		Classes:  classes,
 		Calls: doc.Named(source, map[social.Fetch]providers.Call{
 			social.ProfileByHandle: {
 				Request: request("/ig/info_username/", "user", handle, ""),
@@ -121,84 +122,61 @@ func request(path, param string, want form, cursor string) func(providers.Creden
 	}
 }
 
-// judge looks at the status, then at what the call wants of a 200.
+// classes tells RapidAPI's own refusals from what Instagram said to the
+// host's account, which is no fault of our key. Messages are those of 9.1.
+var classes = []providers.Class{
+	{Status: "5xx", Kind: providers.ErrUpstream},
+
+	// {"message": …, "status": "fail"} is Instagram's own error body passed
+	// on, with any status. An account that is turned away is the host's: it
+	// says nothing of the target either.
+	{Status: "429", Body: fail(), Kind: providers.ErrLimited, Why: "Instagram: please wait"},
+	{Body: fail(wait), Kind: providers.ErrLimited, Why: "Instagram: please wait"},
+	{Body: fail(message("checkpoint_required")), Kind: providers.ErrUpstream, Why: "Instagram: checkpoint_required"},
+	{Body: fail(message("challenge_required")), Kind: providers.ErrUpstream, Why: "Instagram: challenge_required"},
+	{Body: fail(message("login_required")), Kind: providers.ErrUpstream, Why: "Instagram: login_required"},
+	{Body: fail(message("feedback_required")), Kind: providers.ErrUpstream, Why: "Instagram: feedback_required"},
+	{Body: fail(message("consent_required")), Kind: providers.ErrUpstream, Why: "Instagram: consent_required"},
+	{Body: fail(providers.Marker{At: "require_login", Is: "true"}), Kind: providers.ErrUpstream, Why: "Instagram: require_login"},
+	{Status: "401", Body: fail(), Kind: providers.ErrUpstream, Why: "Instagram: 401 of the host's account"},
+	{Body: fail(), Kind: providers.ErrGone, Why: "Instagram: status is fail"},
+
+	// RapidAPI (6.4, enrichment.md 5.5). Any other 403 is no fault of the key.
+	{Status: "403", Body: holds("not subscribed"), Kind: providers.ErrRefused, Why: "RapidAPI: not subscribed"},
+	{Status: "403", Body: holds("blocked user"), Kind: providers.ErrRefused, Why: "RapidAPI: user blocked"},
+	{Status: "403", Body: holds("api key"), Kind: providers.ErrRefused, Why: "RapidAPI: key refused"},
+	{Status: "4xx", Body: holds("exceeded", "quota"), Kind: providers.ErrLimited, Why: "RapidAPI: quota of the plan used up"},
+	{Status: "4xx", Body: holds("exceeded the rate limit"), Kind: providers.ErrLimited, Why: "RapidAPI: rate limit"},
+}
+
+var wait = providers.Marker{At: "message", Starts: "Please wait a few minutes"}
+
+func message(s string) providers.Marker { return providers.Marker{At: "message", Is: s} }
+
+func fail(more ...providers.Marker) []providers.Marker {
+	return append([]providers.Marker{{At: "status", Is: "fail"}}, more...)
+}
+
+func holds(words ...string) []providers.Marker {
+	var out []providers.Marker
+	for _, w := range words {
+		out = append(out, providers.Marker{At: "message", Holds: w})
+	}
+	return out
+}
+
+// judge is what a call wants of a 200.
 func judge(success func(ask social.Ask, root doc.Node) *providers.Error) func(social.Ask, providers.Answer) *providers.Error {
 	return func(ask social.Ask, a providers.Answer) *providers.Error {
 		root, err := doc.Parse(a.Body)
-		if a.Status != http.StatusOK {
-			return judgeStatus(a, root)
-		}
 		if err != nil {
 			return err
 		}
 		if !root.IsObject() {
 			return providers.Malformed("body is %s, want an object", root.Type())
 		}
-		if e := instagramFailure(a, root); e != nil {
-			return e
-		}
 		return success(ask, root)
 	}
-}
-
-// judgeStatus tells RapidAPI's own refusals from what Instagram said to the
-// host's account, which is no fault of our key.
-func judgeStatus(a providers.Answer, root doc.Node) *providers.Error {
-	if e := instagramFailure(a, root); e != nil && a.Status < 500 {
-		return e
-	}
-	e := providers.JudgeStatus(a)
-	said := strings.ToLower(root.At("message").Text())
-	if a.Status == http.StatusForbidden && (strings.Contains(said, "not subscribed") || strings.Contains(said, "api key")) {
-		e.Kind, e.Detail = providers.ErrRefused, "RapidAPI: key or subscription refused" // 6.4
-	}
-	if a.Status == http.StatusTooManyRequests {
-		e.Detail = "RapidAPI: rate limit"
-		if strings.Contains(said, "quota") {
-			e.Detail = "RapidAPI: quota of the plan used up"
-		}
-	}
-	return e
-}
-
-// sessions are the messages with which Instagram turns the host's own account
-// away. They say nothing of the target or of our key.
-var sessions = map[string]bool{
-	"checkpoint_required": true,
-	"challenge_required":  true,
-	"login_required":      true,
-	"feedback_required":   true,
-	"consent_required":    true,
-}
-
-// instagramFailure reads {"message": …, "status": "fail"}, Instagram's own
-// error body passed on; nil for anything else.
-func instagramFailure(a providers.Answer, root doc.Node) *providers.Error {
-	if root.At("status").Text() != "fail" {
-		return nil
-	}
-	e := &providers.Error{Kind: providers.ErrGone, Status: a.Status, Message: "Something went wrong"}
-	switch a.Status {
-	case http.StatusOK:
-		e.Message = "API Failure"
-	case http.StatusForbidden:
-		e.Message = "Forbidden exception"
-	}
-	message := root.At("message").Text()
-	switch {
-	case a.Status == http.StatusTooManyRequests, strings.HasPrefix(message, "Please wait a few minutes"):
-		e.Kind, e.RetryAfter = providers.ErrLimited, providers.RetryAfter(a.Header, a.At)
-		e.Detail = "Instagram: please wait"
-	case sessions[message]:
-		e.Kind, e.Detail = providers.ErrUpstream, "Instagram: "+message
-	case root.At("require_login").True():
-		e.Kind, e.Detail = providers.ErrUpstream, "Instagram: require_login"
-	case a.Status == http.StatusUnauthorized:
-		e.Kind, e.Detail = providers.ErrUpstream, "Instagram: 401 of the host's account"
-	default:
-		e.Detail = "Instagram: status is fail"
-	}
-	return e
 }
 
 // missing is an entity that does not exist or is not visible (9.1): the

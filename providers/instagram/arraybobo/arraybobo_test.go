@@ -40,11 +40,15 @@ func sample(t testing.TB, f social.Fetch) []byte {
 
 func call(f social.Fetch) providers.Call { return New("").Calls[f] }
 
+func classify(ask social.Ask, a providers.Answer) *providers.Error {
+	return providers.Classify(New(""), call(ask.Fetch), ask, a)
+}
+
 func askFor(f social.Fetch) social.Ask { return social.Ask{Fetch: f, Keys: []string{keys[f]}} }
 
 func judgeAndParse(f social.Fetch, key string, body []byte) (social.Batch, error) {
 	a := social.Ask{Fetch: f, Keys: []string{key}}
-	if err := call(f).Judge(a, providertest.Answer(200, body)); err != nil {
+	if err := classify(a, providertest.Answer(200, body)); err != nil {
 		return social.Batch{}, err
 	}
 	return call(f).Parse(a, providertest.At, body)
@@ -236,6 +240,7 @@ func TestJudge(t *testing.T) {
 		{"post: gone", social.PostByShortcode, 200, `{"message":"Media not found or unavailable","status":"fail"}`, providers.ErrGone, "API Failure"},
 		{"forbidden", social.Reels, 403, `{"message":"no"}`, providers.ErrGone, "Forbidden exception"},
 		{"not subscribed", social.Reels, 403, `{"message":"You are not subscribed to this API."}`, providers.ErrRefused, "Forbidden exception"},
+		{"blocked", social.Reels, 403, `{"message":"Blocked User. Please contact your API provider."}`, providers.ErrRefused, "Forbidden exception"},
 		{"invalid key", social.Reels, 401, `{"message":"Invalid API key. Go to https://docs.rapidapi.com for more info."}`, providers.ErrRefused, "Something went wrong"},
 		{"payment", social.Reels, 402, ``, providers.ErrRefused, "Something went wrong"},
 		{"login required", social.Reels, 403, `{"message":"login_required","status":"fail"}`, providers.ErrUpstream, "Forbidden exception"},
@@ -244,7 +249,7 @@ func TestJudge(t *testing.T) {
 		{"teapot", social.Reels, 418, `{}`, providers.ErrUpstream, "Something went wrong"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := call(tt.fetch).Judge(askFor(tt.fetch), providertest.Answer(tt.status, []byte(tt.body)))
+			err := classify(askFor(tt.fetch), providertest.Answer(tt.status, []byte(tt.body)))
 			if tt.kind == nil {
 				if err != nil {
 					t.Errorf("%v, want none", err)
@@ -307,7 +312,7 @@ func TestHard(t *testing.T) {
 			if !strings.Contains(e.Detail, name) || !strings.HasPrefix(e.Detail, "rapidapi-arraybobo "+string(tt.fetch)) {
 				t.Errorf("%s: %v = %v: %q does not name it", tt.fetch, tt.path, value, e.Detail)
 			}
-			if judged := call(tt.fetch).Judge(askFor(tt.fetch), providertest.Answer(200, broken)); judged != nil && judged.Detail == "" {
+			if judged := classify(askFor(tt.fetch), providertest.Answer(200, broken)); judged != nil && judged.Detail == "" {
 				t.Errorf("%s: %v: Judge gave no detail", tt.fetch, tt.path)
 			}
 		}
@@ -537,7 +542,7 @@ func TestFixtureErrors(t *testing.T) {
 		{"errors/instagram/user_null_by_id.json", social.ProfileByID, 200, providers.ErrGone},
 		{"errors/instagram/user_null_by_id.json", social.PostsByID, 200, providers.ErrGone},
 	} {
-		err := call(tt.fetch).Judge(askFor(tt.fetch), providertest.Answer(tt.status, providertest.Read(t, dir, tt.file)))
+		err := classify(askFor(tt.fetch), providertest.Answer(tt.status, providertest.Read(t, dir, tt.file)))
 		if !errors.Is(err, tt.kind) || err.Status != tt.status {
 			t.Errorf("%s: %d: %v, want %v", tt.file, tt.status, err, tt.kind)
 		}
@@ -561,7 +566,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, status int, body []byte) {
 		fetch := fetches[int(which)%len(fetches)]
 		ask := askFor(fetch)
-		if err := calls[fetch].Judge(ask, providertest.Answer(status, body)); err != nil && strings.ContainsAny(err.Error(), "\n\r") {
+		if err := classify(ask, providertest.Answer(status, body)); err != nil && strings.ContainsAny(err.Error(), "\n\r") {
 			t.Fatalf("Judge: %q has more than one line", err)
 		}
 		b, err := calls[fetch].Parse(ask, providertest.At, body)

@@ -35,6 +35,7 @@ func New(baseURL string) *providers.Provider {
 		BaseURL:  strings.TrimRight(baseURL, "/"),
 		Parser:   parserVersion,
 		Check:    func(c providers.Credential) error { return c.Require("token", "user_id") },
+		Classes:  classes,
 		Calls: doc.Named(source, map[social.Fetch]providers.Call{
 			social.ProfileByHandle: {Request: profileRequest, Judge: judgeProfile, Parse: parseProfile},
 		}),
@@ -80,12 +81,8 @@ func refused(detail string) *providers.Error {
 	return &providers.Error{Kind: providers.ErrRefused, Message: "Credential is incomplete", Detail: detail}
 }
 
-// judgeProfile is the outcome table of 8.2. The status is looked at before
-// the body is decoded (Q-GA-2).
+// judgeProfile is what 8.2 wants of a 200.
 func judgeProfile(_ social.Ask, a providers.Answer) *providers.Error {
-	if a.Status != http.StatusOK {
-		return judgeError(a)
-	}
 	root, err := doc.Parse(a.Body)
 	if err != nil {
 		return err
@@ -94,92 +91,61 @@ func judgeProfile(_ social.Ask, a providers.Answer) *providers.Error {
 	return err
 }
 
-// kinds says what the error codes of the Graph API mean, whatever the HTTP
-// status: 8.1, 6.4, and for the rest the reference page "Handling errors".
-// A code that is not here means what its status means.
-var kinds = map[int64]error{
-	1: providers.ErrUpstream, // unknown error
-	2: providers.ErrUpstream, // service temporarily unavailable
+// classes is the outcome table of 8.2, with what the error codes mean: 8.1,
+// 6.4, and for the rest the reference page "Handling errors". A code that is
+// not here means what its status means.
+var classes = told([]providers.Class{
+	// A body is looked into only after the status (Q-GA-2).
+	{Status: "200"},
 
-	4:     providers.ErrLimited, // application
-	17:    providers.ErrLimited, // user
-	32:    providers.ErrLimited, // page
-	613:   providers.ErrLimited, // custom
-	80002: providers.ErrLimited, // business use case, Instagram
+	// Throttling, whatever the status (6.4, enrichment.md 5.5).
+	{Body: code("4"), Kind: providers.ErrLimited},     // application
+	{Body: code("17"), Kind: providers.ErrLimited},    // user
+	{Body: code("32"), Kind: providers.ErrLimited},    // page
+	{Body: code("613"), Kind: providers.ErrLimited},   // custom
+	{Body: code("80002"), Kind: providers.ErrLimited}, // business use case, Instagram
 
-	3:   providers.ErrRefused, // no such capability
-	10:  providers.ErrRefused, // no permission
-	102: providers.ErrRefused, // session
-	190: providers.ErrRefused, // token
+	{Status: "5xx", Kind: providers.ErrUpstream},
+	{Body: code("1"), Kind: providers.ErrUpstream},    // unknown error
+	{Body: code("2"), Kind: providers.ErrUpstream},    // service temporarily unavailable
+	{Body: code("2500"), Kind: providers.ErrUpstream}, // unknown path: not the target's fault, so nothing to record about it
 
-	24:  providers.ErrGone, // the object does not exist
-	100: providers.ErrGone, // object missing or not to be seen; subcodes 33, 2108006
-	110: providers.ErrGone, // no such business account
-
-	2500: providers.ErrUpstream, // unknown path: not the target's fault, so nothing to record about it
-}
-
-func judgeError(a providers.Answer) *providers.Error {
-	e := providers.JudgeStatus(a)
-	// The body may be HTML, and error may be absent or text (Q-GA-3).
-	root, err := doc.Parse(a.Body)
-	if err != nil {
-		e.Detail = err.Detail
-		return e
-	}
-	said := root.At("error")
-	text := said.At("message").Text()
-	if said.IsText() {
-		text = said.Text()
-	}
-	if text = clean(text); text != "" && a.Status != http.StatusForbidden {
-		e.Message = text // 403 keeps its own
-	}
-	code, ok := said.At("code").Int()
-	if !ok {
-		return e
-	}
-	e.Detail = fmt.Sprintf("code %d", code)
-	if sub, ok := said.At("error_subcode").Int(); ok {
-		e.Detail += fmt.Sprintf(" subcode %d", sub)
-	}
-	if a.Status == http.StatusForbidden && text != "" {
-		e.Detail += ": " + text
-	}
-	switch kind := kinds[code]; {
-	case a.Status >= 500 && kind != providers.ErrLimited:
-		e.Kind = providers.ErrUpstream
-	case kind != nil:
-		e.Kind = kind
-	case code >= 200 && code < 300: // the permissions, one by one
-		e.Kind = providers.ErrRefused
-	case said.At("is_transient").True() && e.Kind == providers.ErrGone:
-		e.Kind = providers.ErrUpstream
-	}
-	if e.Kind == providers.ErrLimited {
-		e.RetryAfter = providers.RetryAfter(a.Header, a.At)
-	} else {
-		e.RetryAfter = 0
-	}
 	// A refused token is replaced by a fresh one only when the row says that
 	// its data access lapsed (shared/decisions.md 13, contract 6.3).
-	e.Expired = e.Kind == providers.ErrRefused
-	if code == 110 && a.Status == http.StatusBadRequest {
-		e.Message = "Invalid username"
-	}
-	return e
-}
+	{Body: code("190"), Kind: providers.ErrRefused, Expired: true}, // token
+	{Body: code("102"), Kind: providers.ErrRefused, Expired: true}, // session
+	{Body: code("10"), Kind: providers.ErrRefused, Expired: true},  // no permission
+	{Body: code("3"), Kind: providers.ErrRefused, Expired: true},   // no such capability
+	{Body: []providers.Marker{{At: errorCode, From: 200, To: 299}},
+		Kind: providers.ErrRefused, Expired: true}, // the permissions, one by one
 
-// tokenLike is what could be an access token: some messages of code 190
-// repeat it. No word of the known messages is that long.
-var tokenLike = regexp.MustCompile(`[A-Za-z0-9_|\-]{40,}`)
+	// No such business account: unknown, private or personal (8.1).
+	{Status: "400", Body: code("110"), Kind: providers.ErrGone, Message: "Invalid username"},
+	{Body: code("110"), Kind: providers.ErrGone},
+	{Body: code("100"), Kind: providers.ErrGone}, // object missing or not to be seen; subcodes 33, 2108006
+	{Body: code("24"), Kind: providers.ErrGone},  // the object does not exist
 
-// clean makes a message of the API fit for the task table: one line, no
-// token, at most 500 characters.
-func clean(s string) string {
-	s = tokenLike.ReplaceAllString(strings.Join(strings.Fields(s), " "), "***")
-	if r := []rune(s); len(r) > 500 {
-		s = string(r[:500])
+	// No code, or one that is not known (8.2).
+	{Status: "401", Kind: providers.ErrRefused, Expired: true},
+	{Status: "402", Kind: providers.ErrRefused, Expired: true},
+	{Status: "429", Kind: providers.ErrLimited},
+	{Body: []providers.Marker{{At: "error.is_transient", Is: "true"}}, Kind: providers.ErrUpstream},
+	{Status: "400", Kind: providers.ErrGone},
+	{Status: "403", Kind: providers.ErrGone}, // keeps its own message
+	{Status: "404", Kind: providers.ErrGone},
+	{Status: "410", Kind: providers.ErrGone},
+	{Kind: providers.ErrUpstream},
+})
+
+const errorCode = "error.code"
+
+func code(n string) []providers.Marker { return []providers.Marker{{At: errorCode, Is: n}} }
+
+// told fills in what is the same for all rows: the message is that of the
+// API, and error may be text (Q-GA-3).
+func told(rows []providers.Class) []providers.Class {
+	for i := range rows {
+		rows[i].Says, rows[i].Codes = "error.message error", errorCode+" error.error_subcode"
 	}
-	return s
+	return rows
 }

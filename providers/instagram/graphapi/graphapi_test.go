@@ -27,6 +27,10 @@ var ask = social.Ask{Fetch: social.ProfileByHandle, Keys: []string{"northlake.ca
 
 func call() providers.Call { return New("").Calls[social.ProfileByHandle] }
 
+func classify(a providers.Answer) *providers.Error {
+	return providers.Classify(New(""), call(), ask, a)
+}
+
 func TestProvider(t *testing.T) {
 	providertest.Run(t, New(""), cred, providertest.Case{
 		Fetch: social.ProfileByHandle,
@@ -61,7 +65,7 @@ func TestRequest(t *testing.T) {
 func TestGolden(t *testing.T) {
 	for _, file := range providertest.Glob(t, "testdata/profile*.json") {
 		body := providertest.Read(t, file)
-		if err := call().Judge(ask, providertest.Answer(200, body)); err != nil {
+		if err := classify(providertest.Answer(200, body)); err != nil {
 			t.Errorf("%s: Judge: %v", file, err)
 		}
 		b, err := call().Parse(ask, providertest.At, body)
@@ -168,7 +172,7 @@ func TestJudge(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := providertest.Answer(tt.status, []byte(tt.body))
 			a.Header.Set("Retry-After", "60")
-			err := call().Judge(ask, a)
+			err := classify(a)
 			if tt.kind == nil {
 				if err != nil {
 					t.Fatalf("%v, want none", err)
@@ -191,7 +195,7 @@ func TestJudge(t *testing.T) {
 func TestMessageHasNoToken(t *testing.T) {
 	token := strings.Repeat("EAABwz", 30)
 	body := fmt.Sprintf(`{"error":{"message":"Malformed access token %s","code":190}}`, token)
-	err := call().Judge(ask, providertest.Answer(400, []byte(body)))
+	err := classify(providertest.Answer(400, []byte(body)))
 	if strings.Contains(err.Error(), token) || err.Message != "Malformed access token ***" {
 		t.Errorf("got %q", err.Error())
 	}
@@ -337,7 +341,7 @@ func TestFixtures(t *testing.T) {
 			body := providertest.Read(t, dir, "graphapi", tt.file)
 			answer := providertest.Answer(200, body)
 			b, err := call().Parse(ask, providertest.At, body)
-			judged := call().Judge(ask, answer)
+			judged := classify(answer)
 			if tt.missing != "" {
 				for _, err := range []error{err, judged} {
 					if !errors.Is(err, providers.ErrMalformed) || !strings.Contains(err.Error(), tt.missing) {
@@ -434,7 +438,7 @@ func TestFixtureErrors(t *testing.T) {
 			t.Errorf("%s: no row says what it is", file)
 			continue
 		}
-		err := call().Judge(ask, providertest.Answer(w.status, providertest.Read(t, file)))
+		err := classify(providertest.Answer(w.status, providertest.Read(t, file)))
 		if !errors.Is(err, w.kind) || err.Status != w.status {
 			t.Errorf("%s: %v, want %v", file, err, w.kind)
 		}
@@ -451,7 +455,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(200, []byte(`{"business_discovery":{"ig_id":"\u0000","username":"a"}}`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		judged := call().Judge(ask, providertest.Answer(status, body))
+		judged := classify(providertest.Answer(status, body))
 		b, err := call().Parse(ask, providertest.At, body)
 		if err != nil && !errors.Is(err, providers.ErrMalformed) {
 			t.Fatalf("Parse: %v is not a malformed error", err)

@@ -24,8 +24,12 @@ var ask = social.Ask{Fetch: social.ChannelsByIDs, Keys: []string{"UCexampleChann
 
 func call() providers.Call { return New("").Calls[social.ChannelsByIDs] }
 
+func classify(a providers.Answer) *providers.Error {
+	return providers.Classify(New(""), call(), ask, a)
+}
+
 func judgeAndParse(body []byte) (social.Batch, error) {
-	if err := call().Judge(ask, providertest.Answer(200, body)); err != nil {
+	if err := classify(providertest.Answer(200, body)); err != nil {
 		return social.Batch{}, err
 	}
 	return call().Parse(ask, providertest.At, body)
@@ -150,7 +154,7 @@ func TestJudge(t *testing.T) {
 		{"a reason of two lines", 400, google("a\nb"), providers.ErrGone, 404, wrong},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := call().Judge(ask, providertest.Answer(tt.status, []byte(tt.body)))
+			err := classify(providertest.Answer(tt.status, []byte(tt.body)))
 			if tt.kind == nil {
 				if err != nil {
 					t.Errorf("%v, want none", err)
@@ -299,7 +303,7 @@ func TestFixtureErrors(t *testing.T) {
 			t.Errorf("%s: no row says what it is", file)
 			continue
 		}
-		if err := call().Judge(ask, providertest.Answer(w.status, providertest.Read(t, file))); !errors.Is(err, w.kind) {
+		if err := classify(providertest.Answer(w.status, providertest.Read(t, file))); !errors.Is(err, w.kind) {
 			t.Errorf("%s: %v, want %v", file, err, w.kind)
 		}
 	}
@@ -315,7 +319,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(200, []byte(`[{"id":"a","statistics":{"viewCount":"1","hiddenSubscriberCount":true}}]`))
 	f.Add(403, []byte(`{"error":{"errors":[{"reason":"quotaExceeded"}]}}`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		if err := call().Judge(ask, providertest.Answer(status, body)); err != nil && strings.ContainsAny(err.Error(), "\n\r") {
+		if err := classify(providertest.Answer(status, body)); err != nil && strings.ContainsAny(err.Error(), "\n\r") {
 			t.Fatalf("Judge: %q has more than one line", err)
 		}
 		b, err := call().Parse(ask, providertest.At, body)

@@ -1,0 +1,5 @@
+//go:build !race
+
+package dead_test
+
+const slow = 1
