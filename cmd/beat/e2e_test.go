@@ -176,9 +176,12 @@ func (w *world) int(sql string, args ...any) (n int) {
 	return n
 }
 
+// patience is how long anything may take on a slow machine under load.
+const patience = 2 * time.Minute
+
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			rows, _ := w.db.Query(w.t.Context(), "SELECT status, count(*)::int, min(data) FROM scrape_request_log GROUP BY 1") //nolint:errcheck // for the message
 			state, _ := pgx.CollectRows(rows, pgx.RowToMap)                                                                    //nolint:errcheck // likewise

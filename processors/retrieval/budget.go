@@ -31,24 +31,25 @@ type Budget struct {
 	pauses  *schedule.Pauses
 	limits  map[string]ratelimit.Spec
 
-	mu      sync.Mutex
-	granted map[string][]grant // by source, of the last moments
-	turn    int                // which flow gets what cannot be divided
+	mu     sync.Mutex
+	claims map[string][]claim // by source, of its last window
 }
 
-type grant struct {
-	at time.Time
-	n  int
+// A claim is tasks that began.
+type claim struct {
+	at   time.Time
+	flow string
+	n    int
 }
 
-// settled is how long what was granted may take to show in the limits.
-const settled = 500 * time.Millisecond
+// settled is how long a claim may take to show in the limits.
+const settled = ratelimit.Soon
 
 // NewBudget returns a Budget. limits replace those of the sources.
 func NewBudget(set providers.Set, creds *credential.Store, limiter *ratelimit.Limiter, queue *schedule.Queue,
 	pauses *schedule.Pauses, limits map[string]ratelimit.Spec) *Budget {
 	return &Budget{set: set, creds: creds, limiter: limiter, queue: queue, pauses: pauses, limits: limits,
-		granted: map[string][]grant{}}
+		claims: map[string][]claim{}}
 }
 
 // An Outlook is whether a flow can begin a task now, and if not, why and until
@@ -145,13 +146,14 @@ func (b *Budget) Outlook(ctx context.Context, f flow.Flow) (Outlook, error) {
 
 // Admit is schedule.Config.Admit. Flows that pay with the same limit share what
 // is left of it evenly, as far as they have tasks.
-func (b *Budget) Admit(ctx context.Context, wants []schedule.Want) (again time.Duration, there []string, err error) {
+func (b *Budget) Admit(ctx context.Context, wants []schedule.Want) (schedule.Admission, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
+	var out schedule.Admission
 	soon := func(at time.Time) {
-		if d := at.Sub(now); !at.IsZero() && (again == 0 || d < again) {
-			again = max(d, time.Millisecond)
+		if d := at.Sub(now); !at.IsZero() && (out.Again == 0 || d < out.Again) {
+			out.Again = max(d, time.Millisecond)
 		}
 	}
 	states := b.states()
@@ -159,11 +161,12 @@ func (b *Budget) Admit(ctx context.Context, wants []schedule.Want) (again time.D
 		if _, paused := b.pauses.Of(source.Source); paused {
 			continue
 		}
-		there = append(there, social.WaitPause+":"+source.Source)
+		out.There = append(out.There, social.WaitPause+":"+source.Source)
 		if source.Ready > 0 {
-			there = append(there, social.WaitCredential+":"+source.Source, social.WaitDown+":"+source.Source)
+			out.There = append(out.There, social.WaitCredential+":"+source.Source, social.WaitDown+":"+source.Source)
 		}
 	}
+	payer := map[string]string{} // by flow
 	bySource := map[string][]*schedule.Want{}
 	for i := range wants {
 		w := &wants[i]
@@ -175,13 +178,13 @@ func (b *Budget) Admit(ctx context.Context, wants []schedule.Want) (again time.D
 		switch {
 		case o.Open > 0 && b.Spec(o.Source).Zero():
 		case o.Open > 0:
+			payer[w.Flow] = o.Source
 			bySource[o.Source] = append(bySource[o.Source], w)
-		case strings.HasPrefix(o.Waits, social.WaitDown):
+		case strings.HasPrefix(o.Waits, social.WaitDown+":"):
 			// One may begin, to see whether the source is back.
-			w.Max = min(w.Max, b.left("probe:"+o.Source, 1, now, probeEvery))
-			if w.Max > 0 {
-				b.grant("probe:"+o.Source, 1, now)
-			}
+			key := "probe:" + o.Source
+			payer[w.Flow] = key
+			w.Max = min(w.Max, max(1-b.claimed(key, now, probeEvery), 0))
 			soon(o.Until)
 		default:
 			w.Max = 0
@@ -198,27 +201,46 @@ func (b *Budget) Admit(ctx context.Context, wants []schedule.Want) (again time.D
 			}
 			continue
 		}
-		free := b.left(source, max(spec.Requests-st.Used-st.Waits, 0), now, settled)
+		free := max(spec.Requests-st.Used+st.Soon-st.Waits-b.claimed(source, now, settled), 0)
 		if free == 0 {
 			for _, w := range ws {
 				w.Max = 0
 			}
-			if st.Opens.IsZero() { // what is left is for asks that wait already
-				soon(now.Add(settled))
-			} else {
-				soon(st.Opens)
+			if st.Opens.After(now.Add(settled)) {
+				soon(st.Opens.Add(-settled))
+			} else { // what is left is for asks that are on their way
+				soon(now.Add(settled / 10))
 			}
 			continue
 		}
-		if err := b.share(ctx, source, free, ws, now); err != nil {
-			return 0, nil, err
+		if err := b.share(ctx, source, free, ws, now.Add(-spec.Window())); err != nil {
+			return out, err
 		}
 	}
-	return again, there, nil
+	out.Claimed = func(n map[string]int) { b.note(payer, n) }
+	return out, nil
 }
 
-// share divides free among the flows of ws.
-func (b *Budget) share(ctx context.Context, source string, free int, ws []*schedule.Want, now time.Time) error {
+// note remembers what was claimed.
+func (b *Budget) note(payer map[string]string, n map[string]int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for flow, n := range n {
+		if source := payer[flow]; source != "" && n > 0 {
+			b.claims[source] = append(b.claims[source], claim{now, flow, n})
+		}
+	}
+}
+
+// share divides free among the flows of ws, which claimed before from the same
+// window.
+func (b *Budget) share(ctx context.Context, source string, free int, ws []*schedule.Want, window time.Time) error {
+	b.claims[source] = slices.DeleteFunc(b.claims[source], func(c claim) bool { return c.at.Before(window) && time.Since(c.at) > settled })
+	had := map[string]int{}
+	for _, c := range b.claims[source] {
+		had[c.flow] += c.n
+	}
 	names := make([]string, len(ws))
 	for i, w := range ws {
 		names[i] = w.Flow
@@ -227,63 +249,41 @@ func (b *Budget) share(ctx context.Context, source string, free int, ws []*sched
 	if err != nil {
 		return err
 	}
-	b.turn++
-	need := make([]int, len(ws))
+	need, before := make([]int, len(ws)), make([]int, len(ws))
 	for i, w := range ws {
-		need[i] = min(waiting[w.Flow], w.Max)
+		need[i], before[i] = min(waiting[w.Flow], w.Max), had[w.Flow]
 	}
-	got := divide(free, need, b.turn)
-	total := 0
-	for i, w := range ws {
-		w.Max = got[i]
-		total += got[i]
+	for i, n := range divide(free, need, before) {
+		ws[i].Max = n
 	}
-	b.grant(source, total, now)
 	return nil
 }
 
-// divide gives each what it needs as far as free goes, evenly; what cannot be
-// divided goes round, beginning with turn.
-func divide(free int, need []int, turn int) []int {
+// divide gives each what it needs as far as free goes, so that together with
+// what they had before they come as close to each other as can be.
+func divide(free int, need, had []int) []int {
 	got := make([]int, len(need))
-	for free > 0 {
-		var open []int
+	for ; free > 0; free-- {
+		least := -1
 		for i := range need {
-			if got[i] < need[i] {
-				open = append(open, i)
+			if got[i] < need[i] && (least < 0 || had[i]+got[i] < had[least]+got[least]) {
+				least = i
 			}
 		}
-		if len(open) == 0 {
+		if least < 0 {
 			break
 		}
-		each := free / len(open)
-		if each == 0 {
-			for k := range free {
-				got[open[(turn+k)%len(open)]]++
-			}
-			break
-		}
-		for _, i := range open {
-			n := min(each, need[i]-got[i])
-			got[i] += n
-			free -= n
-		}
+		got[least]++
 	}
 	return got
 }
 
-// left is n less what was granted within the time before now.
-func (b *Budget) left(source string, n int, now time.Time, within time.Duration) int {
-	gs := slices.DeleteFunc(b.granted[source], func(g grant) bool { return now.Sub(g.at) >= within })
-	b.granted[source] = gs
-	for _, g := range gs {
-		n -= g.n
+// claimed is how many tasks began within the time before now.
+func (b *Budget) claimed(source string, now time.Time, within time.Duration) (n int) {
+	for _, c := range b.claims[source] {
+		if now.Sub(c.at) < within {
+			n += c.n
+		}
 	}
-	return max(n, 0)
-}
-
-func (b *Budget) grant(source string, n int, now time.Time) {
-	if n > 0 {
-		b.granted[source] = append(b.granted[source], grant{now, n})
-	}
+	return n
 }

@@ -31,13 +31,12 @@ type choice struct {
 }
 
 // choose is the first candidate with a ready credential that is not paused.
-// Sources that are down are asked only when nobody else can be: then what
-// would wait for them may as well find out that they are back.
-func (r *Retrieval) choose(a social.Ask) choice {
-	var wait, down choice
+// Sources that are down are asked only when nobody else can be: then what would
+// wait for them may as well find out which is back. probes are those, in order.
+func (r *Retrieval) choose(a social.Ask) (w choice, probes []choice) {
 	sooner := func(until time.Time, what, source string) {
-		if wait.until.IsZero() || until.Before(wait.until) {
-			wait = choice{until: until, waits: what + ":" + source}
+		if w.until.IsZero() || until.Before(w.until) {
+			w = choice{until: until, waits: what + ":" + source}
 		}
 	}
 	now := time.Now()
@@ -55,23 +54,17 @@ func (r *Retrieval) choose(a social.Ask) choice {
 		}
 		c, ready, ok := r.creds.Pick(source, a.Handle)
 		if ok {
-			return choice{provider: r.providers[source], cred: c}
+			return choice{provider: r.providers[source], cred: c}, nil
 		}
 		if p, ok := r.creds.Probe(source, a.Handle); ok {
-			if down.provider == nil {
-				down = choice{provider: r.providers[source], cred: p, probe: true,
-					until: now.Add(probeEvery), waits: social.WaitDown + ":" + source}
-			}
+			probes = append(probes, choice{provider: r.providers[source], cred: p, probe: true, waits: social.WaitDown + ":" + source})
 			continue
 		}
 		if !ready.IsZero() {
 			sooner(ready, social.WaitCredential, source)
 		}
 	}
-	if down.provider != nil {
-		return down
-	}
-	return wait
+	return w, probes
 }
 
 // isDown reports whether a source is out of use because it does not answer.

@@ -83,6 +83,7 @@ type Retrieval struct {
 	pauses    *schedule.Pauses
 	cfg       Config
 	breakers  breakers
+	quotas    quotas
 	metrics   *metrics
 }
 
@@ -125,18 +126,20 @@ func (r *Retrieval) Handle(ctx context.Context, m *bus.Msg) ([]bus.Out, error) {
 	if time.Duration(a.Spent)*time.Millisecond >= r.cfg.Timeout {
 		return timedOut(a, r.cfg.Timeout)
 	}
-	if strings.HasPrefix(a.Waits, social.WaitOutage) {
-		n, outs, err := r.afterHold(f, a)
-		if outs != nil || err != nil {
-			return outs, err
+	if held, down := waitsFor(a, social.WaitOutage), waitsFor(a, social.WaitDown); held || down {
+		n, forgiven := r.forgive(f, a)
+		if held && !forgiven {
+			return r.giveUp(f, a)
 		}
 		a = n
 	}
 	a.Waits = ""
-	w := r.choose(a)
+	w, probes := r.choose(a)
 	switch {
 	case w.provider != nil:
 		return r.ask(ctx, f, a, w)
+	case len(probes) > 0:
+		return r.probe(ctx, f, a, probes)
 	case !w.until.IsZero():
 		return r.wait(ctx, a, w.until, w.waits, shortWait)
 	case a.Source != "":
@@ -145,6 +148,33 @@ func (r *Retrieval) Handle(ctx context.Context, m *bus.Msg) ([]bus.Out, error) {
 		return r.failed(f, a, a.Source, social.Raw{}, &providers.Error{Kind: providers.ErrRefused, Message: "No source is available at the moment"})
 	}
 	return r.giveUp(f, a)
+}
+
+func waitsFor(a social.Ask, what string) bool { return strings.HasPrefix(a.Waits, what+":") }
+
+// limit is that of a source.
+func (r *Retrieval) limit(p *providers.Provider) ratelimit.Spec {
+	if o, ok := r.cfg.Limits[p.Source]; ok {
+		return o
+	}
+	return p.Limit
+}
+
+// probe asks the first of the sources that are down whose turn it is, or waits
+// until it is somebody's.
+func (r *Retrieval) probe(ctx context.Context, f flow.Flow, a social.Ask, probes []choice) ([]bus.Out, error) {
+	wait := probeEvery
+	for _, w := range probes {
+		turn, err := r.limiter.Take(ctx, probe(w.provider.Source))
+		if err != nil { // ctx's
+			return nil, err
+		}
+		if turn.OK {
+			return r.ask(ctx, f, a, w)
+		}
+		wait = min(wait, turn.Wait)
+	}
+	return later(a, time.Now().Add(wait+rand.N(time.Second)), probes[0].waits)
 }
 
 // ask makes the call.
@@ -160,30 +190,27 @@ func (r *Retrieval) ask(ctx context.Context, f flow.Flow, a social.Ask, w choice
 		w.probe = false // nothing was found out
 		return r.judged(ctx, f, a, w, social.Raw{}, e)
 	}
-	specs := []ratelimit.Spec{p.Limit}
-	if o, ok := r.cfg.Limits[p.Source]; ok {
-		specs[0] = o
-	}
-	if w.probe {
-		specs = append(specs, probe(p.Source))
-	}
-	taken, err := r.limiter.Take(ctx, specs...)
+	taken, err := r.limiter.Take(ctx, r.limit(p))
 	if err != nil { // ctx's
 		return nil, err
 	}
 	if !taken.OK {
-		if w.probe && taken.Bound == probe(p.Source).Name {
-			return later(a, time.Now().Add(taken.Wait+rand.N(taken.Wait/10+50*time.Millisecond)), w.waits)
-		}
 		until := time.Now().Add(max(taken.Wait, 50*time.Millisecond) + rand.N(taken.Wait/10+50*time.Millisecond))
 		return r.wait(ctx, a, until, social.WaitLimit+":"+taken.Bound, limitWait)
 	}
+	if !r.mayCall(w) {
+		if err := r.limiter.Refund(ctx, taken); err != nil {
+			r.lg.Debug("call not given back to its limits", "provider", p.Source, "err", err)
+		}
+		return another(a)
+	}
 	began := time.Now()
-	ans, err := r.client.Do(ctx, p.BaseURL, q)
+	ans, err := r.call(ctx, w, q)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	a.Spent += time.Since(began).Milliseconds()
+	ans = WithoutSecrets(w.cred, ans) // before anything is read off it
 	var e *providers.Error
 	if err != nil && !errors.As(err, &e) {
 		e = &providers.Error{Kind: providers.ErrUpstream, Message: "Something went wrong"}
@@ -197,6 +224,7 @@ func (r *Retrieval) ask(ctx context.Context, f flow.Flow, a social.Ask, w choice
 		r.metrics.count(p.Source, providers.Verdict(e), time.Since(began))
 		return r.judged(ctx, f, a, w, social.Raw{}, e)
 	}
+	defer r.learn(ctx, w.cred, ans) // last: what Works and Rest do depends on whether the credential rests
 	if e == nil {
 		e = providers.Classify(p, call, a, ans)
 	}

@@ -94,7 +94,7 @@ func (r *Retrieval) note(ctx context.Context, w choice, failed bool, e *provider
 		r.lg.Info("source answers again", "provider", source)
 		return r.creds.Up(ctx, source)
 	}
-	if w.probe || !r.breakers.failed(source) {
+	if w.probe || !r.breakers.failed(source, time.Now()) {
 		return nil
 	}
 	till, err := r.creds.Down(ctx, source, processors.OneLine(e.Error()))
@@ -138,16 +138,14 @@ func (r *Retrieval) failed(f flow.Flow, a social.Ask, source string, raw social.
 
 func unanswered(t social.Attempt) bool { return t.Verdict == providers.ErrUpstream.Error() }
 
-// afterHold decides about an ask that every source has failed: those that were
-// down are asked again once they are back, and nothing is held against the
-// target. What is left fails.
-func (r *Retrieval) afterHold(f flow.Flow, a social.Ask) (social.Ask, []bus.Out, error) {
+// forgive takes back the failures of sources that turned out to be down: they
+// are asked again once they are back, and nothing is held against the target.
+func (r *Retrieval) forgive(f flow.Flow, a social.Ask) (_ social.Ask, any bool) {
 	n := f.Restart(a, func(t social.Attempt) bool { return !unanswered(t) || !r.isDown(t.Source) })
 	if len(n.Attempts) == len(a.Attempts) {
-		outs, err := r.giveUp(f, a)
-		return a, outs, err
+		return a, false
 	}
-	return n, nil, nil
+	return n, true
 }
 
 func (r *Retrieval) giveUp(f flow.Flow, a social.Ask) ([]bus.Out, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 const (
 	reasonLimited = "limited"
 	reasonDown    = "provider_down"
+	reasonQuota   = "quota"
 )
 
 // shortest is the first rest. The row's own statement decides the rest that
@@ -54,7 +56,7 @@ const limitedSQL = restingSQL + ` AND reason IS DISTINCT FROM 'provider_down'`
 // gone or out of use. On an error the row rests in this process at least.
 func (s *Store) Rest(ctx context.Context, c providers.Credential, after time.Duration) (till time.Time, err error) {
 	after = max(after, 0)
-	s.touch(c, func(r *row) {
+	defer s.hold(c, func(r *row) {
 		wait := after
 		if wait == 0 && (!r.till.After(time.Now()) || r.reason == reasonDown) {
 			wait = shortest
@@ -65,7 +67,7 @@ func (s *Store) Rest(ctx context.Context, c providers.Credential, after time.Dur
 		if r.reason == reasonDown {
 			r.reason = reasonLimited // no longer to be probed
 		}
-	})
+	})()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var reason string
@@ -82,13 +84,73 @@ func (s *Store) Rest(ctx context.Context, c providers.Credential, after time.Dur
 	return till, nil
 }
 
+// sameRest is how far apart the ends may be that answers name for one rest: most
+// sources count in whole seconds.
+const sameRest = time.Second
+
+const spentSQL = `
+UPDATE credential SET disabled_till = $2, reason = CASE WHEN ` + restingSQL + ` THEN reason ELSE 'quota' END, updated_at = ` + nowSQL + `
+WHERE id = $1 AND enabled AND $2 > ` + nowSQL + `
+  AND (NOT ` + restingSQL + ` OR reason IS DISTINCT FROM 'provider_down' AND disabled_till < $2 - $3::interval)`
+
+// Spent lets c rest until its quota is given back, as the provider said with an
+// answer. That is no refusal: it counts as no rest, and ends none. A row that
+// rests about as long already is not written again. On an error the row rests in
+// this process at least.
+func (s *Store) Spent(ctx context.Context, c providers.Credential, until time.Time) error {
+	until = until.UTC()
+	if !s.restsLess(c, until) {
+		return nil
+	}
+	defer s.hold(c, func(r *row) {
+		if !r.till.After(time.Now()) {
+			r.reason = reasonQuota
+		}
+		r.till = until
+	})()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if _, err := s.db.Exec(ctx, spentSQL, c.ID, until, sameRest); err != nil {
+		return fmt.Errorf("credential %d of %s: spent: %w", c.ID, c.Source, err)
+	}
+	return nil
+}
+
+// restsLess reports whether a rest until then is news for c.
+func (s *Store) restsLess(c providers.Credential, until time.Time) bool {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.find(c)
+	if r == nil || !r.usable() || !until.After(now) {
+		return false
+	}
+	return !r.till.After(now) || r.reason != reasonDown && r.till.Before(until.Add(-sameRest))
+}
+
+// Ready reports whether c, picked a moment ago, may still be used: meanwhile it
+// may have been told to rest, by an answer to this process or another. rested is
+// when its last rest ended, zero if it had none.
+func (s *Store) Ready(c providers.Credential) (rested time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.find(c)
+	if r == nil || !r.usable() || r.till.After(time.Now()) {
+		return time.Time{}, false
+	}
+	if r.till.Unix() > 0 { // as null is read
+		rested = r.till
+	}
+	return rested, true
+}
+
 // Refuse takes c out of use: the provider does not accept it. expired says that
 // its data access has lapsed. A row that was given other fields since c was
 // handed out is left alone: it is not the one that was refused.
 func (s *Store) Refuse(ctx context.Context, c providers.Credential, reason string, expired bool) error {
 	var digest *int64
 	stale := false
-	s.touch(c, func(r *row) {
+	release := s.hold(c, func(r *row) {
 		if c.Fields != nil {
 			if stale = r.Fields != nil && !maps.Equal(c.Fields, r.Fields); stale {
 				return
@@ -99,6 +161,7 @@ func (s *Store) Refuse(ctx context.Context, c providers.Credential, reason strin
 		r.enabled, r.rejected = false, true
 		r.expired = r.expired || expired
 	})
+	defer release()
 	if stale {
 		return nil
 	}
@@ -116,6 +179,7 @@ WHERE id = $1 AND ($4::bigint IS NULL OR hashtextextended(coalesce(credentials::
 		s.lg.Error("credential refused by the provider, taken out of use", "credential", c.ID, "provider", c.Source, "err", reason)
 		return nil
 	}
+	release()
 	return s.Load(ctx) // replaced a moment ago: use what is there now
 }
 
@@ -131,6 +195,7 @@ func (s *Store) Works(ctx context.Context, c providers.Credential) error {
 	s.counter++
 	r.failures, r.downs, r.reason, r.touched = 0, 0, "", s.counter
 	s.mu.Unlock()
+	defer s.again()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := s.db.Exec(ctx, `
@@ -207,6 +272,38 @@ func (s *Store) touch(c providers.Credential, change func(*row)) {
 		s.counter++
 		r.touched = s.counter
 		change(r)
+	}
+}
+
+// held is row.touched of a row that is being written: it is later than any
+// reading, for one that begins now may still see the row as it was.
+const held = math.MaxUint64
+
+// hold is touch for a change that is about to be written. release, to be called
+// when that is done, lets readings change the row again.
+func (s *Store) hold(c providers.Credential, change func(*row)) (release func()) {
+	s.touch(c, func(r *row) {
+		r.touched = held
+		change(r)
+	})
+	return func() {
+		s.mu.Lock()
+		if r := s.find(c); r != nil && r.touched == held {
+			s.counter++
+			r.touched = s.counter
+		}
+		s.mu.Unlock()
+		s.again()
+	}
+}
+
+// again lets Run read the table once more: a reading that was passed over for a
+// row that was just written may have been the one that shows what another process
+// has made of it.
+func (s *Store) again() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
 	}
 }
 

@@ -223,10 +223,14 @@ func (l *Limiter) Refund(ctx context.Context, t Taken) error {
 // A State is what a limit looks like now.
 type State struct {
 	Used   int       `json:"used"`             // of the window, or of any window when sliding
+	Soon   int       `json:"free_soon"`        // of them, given back within the next moments
 	Opens  time.Time `json:"opens,omitzero"`   // when the next call becomes free, if none is now
 	Resets time.Time `json:"resets,omitzero"`  // end of the counter's window
 	Waits  int       `json:"waiting_recently"` // how many were refused in this window
 }
+
+// Soon is what State.Soon looks ahead.
+const Soon = 500 * time.Millisecond
 
 // Show reads a limit without taking from it.
 func (l *Limiter) Show(ctx context.Context, s Spec) (State, error) {
@@ -243,6 +247,7 @@ func (l *Limiter) Show(ctx context.Context, s Spec) (State, error) {
 	p := l.rdb.Pipeline()
 	n, end, waits := p.Get(ctx, k[0]), p.PExpireTime(ctx, k[0]), p.Get(ctx, k[2])
 	begin := now.Add(-s.logFor())
+	soon := p.ZCount(ctx, k[1], "("+strconv.FormatInt(begin.UnixMilli(), 10), strconv.FormatInt(begin.Add(Soon).UnixMilli(), 10))
 	logged := p.ZCount(ctx, k[1], "("+strconv.FormatInt(begin.UnixMilli(), 10), "+inf")
 	// The call that leaves a free place when it leaves the log.
 	next := p.ZRevRangeWithScores(ctx, k[1], int64(s.Requests-1), int64(s.Requests-1))
@@ -258,14 +263,20 @@ func (l *Limiter) Show(ctx context.Context, s Spec) (State, error) {
 	if st.Used >= s.Requests {
 		st.Opens = st.Resets
 	}
+	rest := st.Used // of what is used, in a moment
+	if end.Val() > 0 && st.Resets.Before(now.Add(Soon)) {
+		rest = 0
+	}
 	if s.Sliding {
-		st.Used = max(st.Used, int(logged.Val())) // the existing system counts too
+		n := int(logged.Val())
+		st.Used, rest = max(st.Used, n), max(rest, n-int(soon.Val())) // the existing system counts too
 		for _, z := range next.Val() {
 			if at := time.UnixMilli(int64(z.Score)); at.After(begin) && at.Add(s.logFor()).After(st.Opens) {
 				st.Opens = at.Add(s.logFor()).UTC()
 			}
 		}
 	}
+	st.Soon = st.Used - rest
 	return st, nil
 }
 

@@ -53,9 +53,12 @@ func (s Spec) Zero() bool { return s.Requests == 0 }
 // Window is the length of the window.
 func (s Spec) Window() time.Duration { return time.Duration(s.Seconds) * time.Second }
 
-// guard is how much longer than its window a call counts: a call that was slow
-// on its way may arrive together with those of the next window.
-func (s Spec) guard() time.Duration { return min(s.Window()/100, 250*time.Millisecond) }
+// guard is how much longer than its window a call counts: one that was slow on
+// its way may arrive together with those of the next window. How slow has little
+// to do with the window.
+func (s Spec) guard() time.Duration {
+	return min(max(s.Window()/100, 100*time.Millisecond), 250*time.Millisecond)
+}
 
 // logFor is how long a call stays in the log, 0 without one.
 func (s Spec) logFor() time.Duration {

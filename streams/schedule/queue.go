@@ -28,6 +28,12 @@
 // fails it when that has happened too often. A run that only waits, because a
 // stage is down or far behind, keeps it.
 //
+// The messages of a run may overtake the commit of its claim: a short task can
+// be through all stages while its row is still PENDING for everybody else. So
+// whoever writes to a run waits for the row first (lockSQL), in a statement of
+// its own: a condition is looked up in what was committed when its statement
+// began.
+//
 // # Waiting
 //
 // A task with run_at is not claimed. A scheduler sets run_at to null once it is
@@ -261,6 +267,9 @@ func (q *Queue) Claim(ctx context.Context, owner string, wants []Want, publish f
 	return n, nil
 }
 
+// lockSQL waits for whoever is changing the rows, in key order.
+const lockSQL = `SELECT id FROM scrape_request_log WHERE id = ANY($1) ORDER BY id FOR UPDATE`
+
 const renewSQL = `
 UPDATE scrape_request_log s SET lease_until = $3
 FROM unnest($1::bigint[], $2::bigint[]) AS r(id, fence)
@@ -279,20 +288,21 @@ func (q *Queue) Renew(ctx context.Context, refs []social.TaskRef) (map[int64]soc
 		byID[r.ID] = r
 	}
 	until := time.Now().UTC().Add(q.lease).Truncate(time.Microsecond)
-	rows, err := q.db.Query(ctx, renewSQL, ids, fences, until)
-	if err != nil {
-		return nil, fmt.Errorf("renew %d leases: %w", len(refs), err)
-	}
 	out := make(map[int64]social.TaskRef, len(refs))
 	var id, fence int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &fence}, func() error {
-		if r := byID[id]; r.Fence == fence {
-			r.LeaseUntil = until
-			out[id] = r
-		}
-		return nil
+	var b pgx.Batch // one round trip, one transaction
+	b.Queue(lockSQL, ids)
+	b.Queue(renewSQL, ids, fences, until).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&id, &fence}, func() error {
+			if r := byID[id]; r.Fence == fence {
+				r.LeaseUntil = until
+				out[id] = r
+			}
+			return nil
+		})
+		return err
 	})
-	if err != nil {
+	if err := q.db.SendBatch(ctx, &b).Close(); err != nil {
 		return nil, fmt.Errorf("renew %d leases: %w", len(refs), err)
 	}
 	return out, nil
@@ -449,6 +459,7 @@ RETURNING s.id, s.fence, s.flow, coalesce(s.platform, ''), s.params, s.status, s
 // An Execer runs statements: a pool, a connection or a transaction.
 type Execer interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
 // End ends runs inside tx and returns the rows that it changed. A run whose
@@ -463,11 +474,17 @@ func End(ctx context.Context, tx Execer, fs []Finish) ([]Finished, error) {
 	for i, f := range fs {
 		ids[i], fences[i], statuses[i], data[i] = f.ID, f.Fence, f.Status, f.Data
 	}
-	rows, err := tx.Query(ctx, finishSQL, ids, fences, statuses, data)
-	if err != nil {
+	var out []Finished
+	var b pgx.Batch
+	b.Queue(lockSQL, ids)
+	b.Queue(finishSQL, ids, fences, statuses, data).Query(func(rows pgx.Rows) (err error) {
+		out, err = collectFinished(rows)
+		return err
+	})
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return nil, fmt.Errorf("end %d tasks: %w", len(fs), err)
 	}
-	return collectFinished(rows)
+	return out, nil
 }
 
 const endedSQL = `

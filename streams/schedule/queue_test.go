@@ -3,6 +3,7 @@ package schedule
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -407,5 +408,62 @@ func TestWaitingRunKeepsItsLease(t *testing.T) {
 	oldest = time.Now().Add(time.Hour)
 	if ids, kept := expire(); len(ids) != 1 || kept != 0 {
 		t.Errorf("what waits is newer: %d expired, %d kept, want 1 and 0", len(ids), kept)
+	}
+}
+
+// A short run may end, renew its lease or be put back before its claim is
+// committed. None of it may be lost.
+func TestRunOvertakesTheCommitOfItsClaim(t *testing.T) {
+	for name, do := range map[string]func(q *Queue, db *pgxpool.Pool, ref social.TaskRef) error{
+		"end": func(_ *Queue, db *pgxpool.Pool, ref social.TaskRef) error {
+			got, err := End(context.Background(), db, []Finish{{ref.ID, ref.Fence, social.Complete, "None"}})
+			if err == nil && len(got) != 1 {
+				err = fmt.Errorf("%d runs ended, want 1", len(got))
+			}
+			return err
+		},
+		"renew": func(q *Queue, _ *pgxpool.Pool, ref social.TaskRef) error {
+			live, err := q.Renew(context.Background(), []social.TaskRef{ref})
+			if err == nil && len(live) != 1 {
+				err = errors.New("the run was said to be stale")
+			}
+			return err
+		},
+		"defer": func(q *Queue, db *pgxpool.Pool, ref social.TaskRef) error {
+			if err := q.Defer(context.Background(), social.Ask{Task: ref, Waits: "limit:a"}, time.Now().Add(time.Hour)); err != nil {
+				return err
+			}
+			var waits string
+			return db.QueryRow(context.Background(), "SELECT waits_for FROM scrape_request_log WHERE status = 'PENDING' AND resume IS NOT NULL").Scan(&waits)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q, db := newQueue(t, 0)
+			if err := q.EnqueueAll(t.Context(), some(1)); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			if _, err := q.Claim(t.Context(), "me", []Want{{"f", 1, 1}}, func(_ context.Context, ts []Task) error {
+				go func() { done <- do(q, db, ts[0].TaskRef) }()
+				// The other one waits for our row: then it has begun too early.
+				for deadline := time.Now().Add(10 * time.Second); ; {
+					var waits bool
+					if err := db.QueryRow(context.Background(), "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").Scan(&waits); err != nil {
+						return err
+					}
+					if waits {
+						return nil
+					}
+					if len(done) > 0 || time.Now().After(deadline) {
+						return errors.New("the write did not wait for the claim")
+					}
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -43,16 +43,22 @@ type Config struct {
 	// nil: not looked at.
 	Oldest func(ctx context.Context) (time.Time, error)
 	// Admit lowers the Max of each Want to what limits, credentials and pauses
-	// let run now, so that what would only wait stays in Postgres, and says
-	// when to look again at the latest (0: as always). there is what tasks may
-	// wait for and is there again, see Queue.Due. nil: all may run.
-	Admit func(ctx context.Context, wants []Want) (again time.Duration, there []string, err error)
+	// let run now, so that what would only wait stays in Postgres. nil: all may
+	// run.
+	Admit func(ctx context.Context, wants []Want) (Admission, error)
 	Poll  time.Duration // longest time between two looks; default 1s, jittered by a quarter
 	Batch int           // tasks of one flow per claim; default 500
 	// InFlight overrides how many tasks of a flow run at once, by flow.
 	InFlight map[string]int
 	// EnforceExpiry fails tasks that are past their expires_at (decision 16).
 	EnforceExpiry bool
+}
+
+// An Admission is what Admit says beside the Wants.
+type Admission struct {
+	Again   time.Duration        // when to look again at the latest; 0: as always
+	There   []string             // what tasks may wait for and is there again, see Queue.Due
+	Claimed func(map[string]int) // is told how many tasks of each flow were claimed then; may be nil
 }
 
 // A Scheduler claims tasks and starts their chains. Any number may run.
@@ -157,24 +163,33 @@ func (s *Scheduler) claim(ctx context.Context) (more bool, again time.Duration, 
 	for i, f := range s.flows {
 		wants[i] = Want{Flow: f.Name, InFlight: s.inFlight(f), Max: s.cfg.Batch}
 	}
-	var there []string
+	var admit Admission
 	if s.cfg.Admit != nil {
-		if again, there, err = s.cfg.Admit(ctx, wants); err != nil {
+		if admit, err = s.cfg.Admit(ctx, wants); err != nil {
 			return false, 0, fmt.Errorf("ask what may run: %w", err)
 		}
 	}
 	if time.Since(s.looked) > s.cfg.Poll/2 {
 		s.looked = time.Now()
-		if _, err := s.queue.Due(ctx, there, 10*s.cfg.Batch); err != nil {
+		if _, err := s.queue.Due(ctx, admit.There, 10*s.cfg.Batch); err != nil {
 			return false, 0, err
 		}
 	}
 	wants = slices.DeleteFunc(wants, func(w Want) bool { return w.Max <= 0 })
 	if len(wants) == 0 {
-		return false, again, nil
+		return false, admit.Again, nil
 	}
-	n, err := s.queue.Claim(ctx, s.cfg.Owner, wants, s.start)
-	return n >= s.cfg.Batch, again, err
+	claimed := map[string]int{}
+	n, err := s.queue.Claim(ctx, s.cfg.Owner, wants, func(ctx context.Context, tasks []Task) error {
+		for _, t := range tasks {
+			claimed[t.Flow]++
+		}
+		return s.start(ctx, tasks)
+	})
+	if admit.Claimed != nil && err == nil {
+		admit.Claimed(claimed)
+	}
+	return n >= s.cfg.Batch, admit.Again, err
 }
 
 // inFlight is how many tasks of a flow run at once: twice as many as retrieval

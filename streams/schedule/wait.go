@@ -27,7 +27,10 @@ func (q *Queue) Defer(ctx context.Context, a social.Ask, until time.Time) error 
 	if err != nil {
 		return fmt.Errorf("encode ask: %w", err)
 	}
-	if _, err := q.db.Exec(ctx, deferSQL, a.Task.ID, a.Task.Fence, until.UTC().Truncate(time.Microsecond), a.Waits, resume, expires); err != nil {
+	var b pgx.Batch
+	b.Queue(lockSQL, []int64{a.Task.ID})
+	b.Queue(deferSQL, a.Task.ID, a.Task.Fence, until.UTC().Truncate(time.Microsecond), a.Waits, resume, expires)
+	if err := q.db.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("defer task %d: %w", a.Task.ID, err)
 	}
 	return nil
