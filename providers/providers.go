@@ -10,8 +10,10 @@ package providers
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,8 +149,11 @@ type Call struct {
 	// Parse reads an answer that Judge let pass. It is pure; at is when the
 	// answer came. It fills Logs, Cursor and More of the batch. Its error is
 	// an *Error that wraps ErrMalformed.
-	Parse func(ask social.Ask, at time.Time, body []byte) (social.Batch, error)
+	Parse Parser
 }
+
+// A Parser reads a body, see Call.Parse.
+type Parser func(ask social.Ask, at time.Time, body []byte) (social.Batch, error)
 
 // A Provider is one source of answers.
 type Provider struct {
@@ -157,11 +162,33 @@ type Provider struct {
 	BaseURL  string         // https://host, no slash at the end
 	Limit    ratelimit.Spec // zero: unlimited
 	Parser   int            // version of its parsers; bump it when what they emit changes
+	// Old are earlier versions that can still be chosen, by version: the parsers
+	// that differ from those of Calls.
+	Old map[int]map[social.Fetch]Parser
 	// Check says what is wrong with a credential, nil when it can be used.
 	Check func(c Credential) error
 	Calls map[social.Fetch]Call
 	// Classes are its own rows for Classify, read before those of all.
 	Classes []Class
+}
+
+// With is p with another version of its parsers.
+func (p *Provider) With(version int) (*Provider, error) {
+	if version == p.Parser {
+		return p, nil
+	}
+	old, ok := p.Old[version]
+	if !ok {
+		return nil, fmt.Errorf("%s has no parser version %d: the current one is %d, older ones are %v", p.Source, version, p.Parser, slices.Sorted(maps.Keys(p.Old)))
+	}
+	out := *p
+	out.Parser, out.Calls = version, maps.Clone(p.Calls)
+	for fetch, parse := range old {
+		c := out.Calls[fetch]
+		c.Parse = parse
+		out.Calls[fetch] = c
+	}
+	return &out, nil
 }
 
 // Set is all providers by source.

@@ -120,6 +120,15 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 	if err := cfg.checkSources(slices.Sorted(maps.Keys(a.set))); err != nil {
 		return nil, err
 	}
+	for source, version := range cfg.Parser {
+		p := a.set[source]
+		if p == nil {
+			return nil, usageError{fmt.Errorf("--parser %s=%d: unknown source", source, version)}
+		}
+		if a.set[source], err = p.With(version); err != nil {
+			return nil, usageError{fmt.Errorf("--parser: %w", err)}
+		}
+	}
 	if a.limits, err = cfg.limits(); err != nil {
 		return nil, err
 	}
@@ -441,12 +450,16 @@ func (a *app) ready(ctx context.Context) map[string]error {
 }
 
 func (a *app) serve(ctx context.Context) error {
-	gw := gateway.New(a.lg, a.db, a.queue, gateway.Config{
+	cfg := gateway.Config{
 		CDNBase: a.cfg.CDN, Heartbeat: a.cfg.Heartbeat, Ready: a.ready,
 		Metrics: promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}),
 		Why:     func(ctx context.Context, id int64) (any, error) { return a.why(ctx, id) },
 		Limiter: ratelimit.New(a.rdb, ratelimit.Requests), Sliding: a.cfg.SlidingLimits, OffPeak: a.cfg.OffPeak,
-	})
+	}
+	if a.cfg.unlimited {
+		cfg.Limiter = nil
+	}
+	gw := gateway.New(a.lg, a.db, a.queue, cfg)
 	a.reg.MustRegister(gw.Collectors()...)
 	sub, err := a.nc.Subscribe(projections.DoneSubject+".*", func(m *nats.Msg) {
 		if id, err := strconv.ParseInt(strings.TrimPrefix(m.Subject, projections.DoneSubject+"."), 10, 64); err == nil {

@@ -45,9 +45,11 @@ type deps struct {
 	TaskTimeout   time.Duration     `help:"How long the calls of one task may take together, waits not counted; then it is FAILED." env:"BEAT_TASK_TIMEOUT" default:"10m"`
 	EnforceExpiry bool              `help:"Fail tasks that are past their expires_at when their turn comes." env:"BEAT_ENFORCE_EXPIRY"`
 	CredentialKey string            `help:"Key of sealed credentials, 32 bytes as base64. Plain rows need none." env:"BEAT_CREDENTIAL_KEY" placeholder:"KEY"`
+	Parser        map[string]int    `help:"Version of a source's parsers instead of the newest, source=VERSION." env:"BEAT_PARSERS" placeholder:"SOURCE=N"`
 	Stop          time.Duration     `help:"How long work in hand may take once told to stop." name:"stop-timeout" default:"30s"`
 
-	more []*providers.Provider // beside those of the table; for tests
+	more      []*providers.Provider // beside those of the table; for tests
+	unlimited bool                  // the gateway counts no refreshes; for tests and the benchmark
 }
 
 // pgURL is a URL that pgx understands.

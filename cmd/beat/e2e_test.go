@@ -89,6 +89,7 @@ func newWorld(t *testing.T, cfg localConfig) *world {
 	if err := sandboxCredentials(t.Context(), db, cfg.alias); err != nil {
 		t.Fatal(err)
 	}
+	l.deps.unlimited = true
 	for s := range l.deps.Endpoint {
 		l.deps.Limit[s] = "0/1"
 	}

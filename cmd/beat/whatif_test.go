@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"beat/processors"
 	"beat/providers"
 	"beat/providers/credential"
+	"beat/providers/instagram/graphapi"
 	"beat/providers/providertest"
 	"beat/providers/ratelimit"
 	"beat/providers/sandbox"
@@ -456,6 +458,41 @@ func TestW6_4EveryOperationChecksItsAnswers(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// W6.6: two versions of a parser live side by side, one is chosen by
+// configuration, and each log says which it was.
+func TestW6_6AnOlderParserCanBeChosen(t *testing.T) {
+	for version, want := range map[int]string{7: "old", 8: "new"} {
+		w := newWorld(t, localConfig{})
+		w.only("graphapi")
+		p := graphapi.New(w.deps.Endpoint["graphapi"])
+		said := func(name string, parse providers.Parser) providers.Parser {
+			return func(ask social.Ask, at time.Time, body []byte) (social.Batch, error) {
+				b, err := parse(ask, at, body)
+				for i := range b.Logs {
+					b.Logs[i].Dimensions = append(b.Logs[i].Dimensions, social.KV{Key: "read_by", Value: json.RawMessage(strconv.Quote(name))})
+				}
+				return b, err
+			}
+		}
+		c := p.Calls[social.ProfileByHandle]
+		p.Parser, p.Old = 8, map[int]map[social.Fetch]providers.Parser{7: {social.ProfileByHandle: said("old", c.Parse)}}
+		c.Parse = said("new", c.Parse)
+		p.Calls[social.ProfileByHandle] = c
+		w.deps.more = append(w.deps.more, p)
+		w.deps.Parser = map[string]int{"graphapi": version}
+		w.runAll()
+		w.outcome(w.basic("creator00001"), social.Complete)
+		if n := w.int(`SELECT count(*) FROM profile_log l, jsonb_array_elements(l.dimensions) d
+			WHERE l.parser = $1 AND d ->> 'key' = 'read_by' AND d ->> 'value' = $2`, version, want); n != 1 {
+			t.Errorf("version %d: %d logs that say so, want 1", version, n)
+		}
+	}
+	p := graphapi.New("")
+	if _, err := p.With(99); err == nil || !strings.Contains(err.Error(), "99") {
+		t.Errorf("an unknown version: %v", err)
 	}
 }
 

@@ -191,3 +191,58 @@ func TestReason(t *testing.T) {
 		}
 	}
 }
+
+// W3.5: the followers' sources are drawn 70/30, the same for one run however
+// often its ask is delivered, and the one that was not drawn follows.
+func TestW3_5FollowersAreDrawn(t *testing.T) {
+	const n = 10_000
+	first := map[string]int{}
+	for i := range n {
+		a := social.Ask{Task: social.TaskRef{ID: int64(i), Fence: int64(7 * i)}, Fetch: social.Followers}
+		got := Candidates(a)
+		if len(got) != 2 || got[0] == got[1] {
+			t.Fatalf("candidates %v, want both", got)
+		}
+		if again := Candidates(a); again[0] != got[0] {
+			t.Fatalf("drawn %s, then %s", got[0], again[0])
+		}
+		a.Attempts = []social.Attempt{{Source: got[0]}}
+		if rest := Candidates(a); len(rest) != 1 || rest[0] != got[1] {
+			t.Fatalf("after %s failed: %v, want %s", got[0], rest, got[1])
+		}
+		first[got[0]]++
+	}
+	if share := float64(first["rocketapi"]) / n; share < 0.68 || share > 0.72 {
+		t.Errorf("rocketapi is drawn %.3f of the time, want 0.70", share)
+	}
+}
+
+// A chain whose sources were down begins its step again, and no ask of it has an
+// id that an earlier one had: that would be dropped as a duplicate.
+func TestRestartHasIDsOfItsOwn(t *testing.T) {
+	f, _ := ByName("refresh_profile_by_handle")
+	a := social.Ask{Task: social.TaskRef{ID: 1, Fence: 2}, Step: 1, Page: 3, Cursor: "c", Source: "b", Fetch: social.PostsByID, Keys: []string{"7"}}
+	ids := map[string]bool{a.ID(): true}
+	usable := func(string) bool { return true }
+	for range 4 {
+		for range 3 {
+			next, _, answered := f.Fail(a, social.Attempt{Source: Candidates(a)[0], Verdict: "upstream"}, usable)
+			if answered {
+				break
+			}
+			a = next
+			if ids[a.ID()] {
+				t.Fatalf("id of %+v twice", a)
+			}
+			ids[a.ID()] = true
+		}
+		a = f.Restart(a, func(social.Attempt) bool { return false })
+		if a.Page != 0 || a.Cursor != "" || a.Source != "" || len(a.Attempts) != 0 {
+			t.Fatalf("restarted at %+v", a)
+		}
+		if ids[a.ID()] {
+			t.Fatalf("id of the restart %+v twice", a)
+		}
+		ids[a.ID()] = true
+	}
+}

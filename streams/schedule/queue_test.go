@@ -164,7 +164,8 @@ func TestClaimIsUndoneWhenPublishFails(t *testing.T) {
 }
 
 // A lease that runs out returns the task; the stale run's end is refused.
-func TestStaleRunIsRefusedByTheFence(t *testing.T) {
+// W4.5.
+func TestW4_5StaleRunIsRefusedByTheFence(t *testing.T) {
 	q, db := newQueue(t, time.Millisecond)
 	ctx := t.Context()
 	if err := q.EnqueueAll(ctx, some(1)); err != nil {
@@ -465,5 +466,87 @@ func TestRunOvertakesTheCommitOfItsClaim(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// W4.1: one statement sets PROCESSING, picked_at and the owner, and the
+// detection query finds exactly the stuck tasks.
+func TestW4_1ClaimSaysWhoAndWhen(t *testing.T) {
+	q, db := newQueue(t, 0)
+	if err := q.EnqueueAll(t.Context(), some(3)); err != nil {
+		t.Fatal(err)
+	}
+	claim(t, q, 10, 2)
+	var owned, stuck int
+	const detect = `SELECT count(*) FROM scrape_request_log WHERE status = 'PROCESSING' AND picked_at < now() AT TIME ZONE 'UTC' - interval '10 minutes'`
+	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM scrape_request_log WHERE status = 'PROCESSING' AND lease_owner = 'me'
+		AND picked_at > now() AT TIME ZONE 'UTC' - interval '1 minute'`).Scan(&owned); err != nil || owned != 2 {
+		t.Errorf("%d rows say who has them since when, %v, want 2", owned, err)
+	}
+	if _, err := db.Exec(t.Context(), `UPDATE scrape_request_log SET picked_at = picked_at - interval '11 minutes'
+		WHERE id = (SELECT min(id) FROM scrape_request_log WHERE status = 'PROCESSING')`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.QueryRow(t.Context(), detect).Scan(&stuck); err != nil || stuck != 1 {
+		t.Errorf("the detection query finds %d, %v, want the stuck one", stuck, err)
+	}
+}
+
+// W4.4: several reapers at once return each lost task once, leave the younger
+// ones alone, and give up after the most retries.
+func TestW4_4ReapersShareTheWork(t *testing.T) {
+	q, db := newQueue(t, time.Hour)
+	const n = 200
+	if err := q.EnqueueAll(t.Context(), some(n)); err != nil {
+		t.Fatal(err)
+	}
+	claim(t, q, n, n)
+	late := func() {
+		t.Helper()
+		if _, err := db.Exec(t.Context(), `UPDATE scrape_request_log SET lease_until = now() AT TIME ZONE 'UTC' - interval '1 second' WHERE id % 2 = 0 AND status = 'PROCESSING'`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for round := range MaxRetries + 1 {
+		late()
+		var mu sync.Mutex
+		seen, lost := map[int64]int{}, 0
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for {
+					e, err := q.Expire(t.Context(), []string{"f"}, 10, nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					for _, id := range e.Again {
+						seen[id]++
+					}
+					lost += len(e.Lost)
+					mu.Unlock()
+					if len(e.Again) == 0 {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if round == MaxRetries {
+			if len(seen) != 0 || lost == 0 {
+				t.Errorf("after %d retries: %d tasks wait again, %d are given up, want none and some", round, len(seen), lost)
+			}
+			break
+		}
+		if len(seen) != n/2 || lost != 0 {
+			t.Fatalf("round %d: %d tasks wait again and %d are given up, want %d and none", round, len(seen), lost, n/2)
+		}
+		for id, times := range seen {
+			if times != 1 || id%2 != 0 {
+				t.Errorf("task %d was returned %d times", id, times)
+			}
+		}
+		claim(t, q, n, n)
 	}
 }
