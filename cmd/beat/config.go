@@ -118,6 +118,10 @@ func pgReason(err error) string {
 func openNATS(u string) (*nats.Conn, error) {
 	nc, err := nats.Connect(u, nats.Name("beat"), nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
 		nats.Timeout(5*time.Second))
+	var wrong *url.Error // it repeats the URL
+	if errors.As(err, &wrong) {
+		return nil, usageError{errors.New("NATS_URL cannot be read: want nats://host:port")}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("nats at %s does not answer: %w", bare(u), err)
 	}

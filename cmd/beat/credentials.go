@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"beat/processors"
+	"beat/processors/retrieval"
 	"beat/providers"
 	"beat/providers/credential"
 	"beat/providers/ratelimit"
@@ -438,6 +439,7 @@ func (c *credentialsTestCmd) call(ctx context.Context, p *providers.Provider, cr
 	}
 	began := time.Now()
 	a, err := providers.NewClient(providers.ClientConfig{Timeout: c.Timeout}).Do(ctx, p.BaseURL, q)
+	a = retrieval.WithoutSecrets(cred, a)
 	r.Millis, r.Status = time.Since(began).Milliseconds(), a.Status
 	if ctx.Err() != nil {
 		return r, ctx.Err()

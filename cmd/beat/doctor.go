@@ -4,10 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"beat/migrations"
+	"beat/providers/credential"
+	"beat/streams/schedule"
 )
 
 type doctorCmd struct{ deps }
@@ -17,6 +24,7 @@ type check struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
 	Says string `json:"says"`
+	Warn bool   `json:"warn,omitempty"` // it is as somebody wanted it, who may have forgotten
 }
 
 func (c *doctorCmd) Run(ctx context.Context, g *globals) error {
@@ -34,8 +42,11 @@ func (c *doctorCmd) Run(ctx context.Context, g *globals) error {
 	} else {
 		for _, k := range checks {
 			mark := "ok  "
-			if !k.OK {
+			switch {
+			case !k.OK:
 				mark = "FAIL"
+			case k.Warn:
+				mark = "warn"
 			}
 			fmt.Fprintf(g.stdout, "%s  %-12s %s\n", mark, k.Name, k.Says)
 		}
@@ -48,7 +59,7 @@ func (c *doctorCmd) Run(ctx context.Context, g *globals) error {
 
 func (c *doctorCmd) checks(ctx context.Context) (out []check) {
 	add := func(name string, err error, ok string) {
-		k := check{name, err == nil, ok}
+		k := check{Name: name, OK: err == nil, Says: ok}
 		if err != nil {
 			k.Says = err.Error()
 		}
@@ -70,14 +81,13 @@ func (c *doctorCmd) checks(ctx context.Context) (out []check) {
 			add("schema", fmt.Errorf("version %d, this build wants %d: run beat migrate", schema, migrations.Latest()), "")
 		default:
 			add("schema", nil, "version "+strconv.FormatInt(schema, 10))
-			set := providerTable(func(string) string { return "" })
-			for source := range set {
-				var n int
-				err := db.QueryRow(ctx, `SELECT count(*) FROM credential WHERE source = $1 AND enabled AND NOT coalesce(data_access_expired, false)`, source).Scan(&n)
-				if err == nil && n == 0 {
-					err = fmt.Errorf("no enabled credential of %s: insert a row into table credential", source)
-				}
-				add("credential", err, fmt.Sprintf("%s: %d enabled", source, n))
+			out = append(out, c.sources(ctx, db)...)
+			pauses, err := schedule.NewQueue(db, 0).Paused(ctx)
+			if err != nil {
+				add("pause", err, "")
+			}
+			for _, p := range pauses {
+				out = append(out, paused(p))
 			}
 		}
 	}
@@ -104,6 +114,60 @@ func (c *doctorCmd) checks(ctx context.Context) (out []check) {
 		add("rabbitmq", dialRabbit(c.RMQURL), "answers")
 	}
 	return out
+}
+
+// sources are the credentials: of each source how many can be used, each row
+// that cannot be and why, and the alarm of contract/enrichment.md W3.7.
+func (c *doctorCmd) sources(ctx context.Context, db *pgxpool.Pool) []check {
+	fail := func(says string) check { return check{Name: "credential", Says: says} }
+	key, err := credential.ParseKey(c.CredentialKey)
+	if err != nil {
+		return []check{fail(err.Error())}
+	}
+	store := credential.New(slog.New(slog.DiscardHandler), db, providerTable(realHosts), credential.Config{Key: key})
+	if err := store.Load(ctx); err != nil {
+		return []check{fail(err.Error())}
+	}
+	var out []check
+	for _, s := range store.States() {
+		k := check{Name: "credential", OK: s.Ready > 0, Says: fmt.Sprintf("%s: %d ready, %d resting", s.Source, s.Ready, s.Resting)}
+		switch {
+		case s.Ready > 0:
+		case s.Down:
+			k.Says = fmt.Sprintf("%s does not answer: its credentials rest until %s UTC at the latest, unless it is back sooner", s.Source, when(&s.Next))
+		case s.Resting > 0:
+			k.Says = fmt.Sprintf("%s: all of its %d credentials rest, the first until %s UTC", s.Source, s.Resting, when(&s.Next))
+		case s.Refused > 0 || s.Unusable > 0:
+			k.Says = fmt.Sprintf("%s: none of its %d credentials can be used (beat credentials list --source %s): beat credentials add %s",
+				s.Source, s.Refused+s.Unusable, s.Source, s.Source)
+		default:
+			k.Says = fmt.Sprintf("%s has no credential: beat credentials add %s", s.Source, s.Source)
+		}
+		out = append(out, k)
+	}
+	bad := store.Bad()
+	for _, id := range slices.Sorted(maps.Keys(bad)) {
+		out = append(out, fail(bad[id]+": beat credentials add replaces it"))
+	}
+	alert := store.Alert()
+	for _, p := range slices.Sorted(maps.Keys(alert)) {
+		if alert[p] {
+			out = append(out, fail(fmt.Sprintf("%s: more than half of the credentials rest or are out of use (beat credentials list)", p)))
+		}
+	}
+	return out
+}
+
+// paused is a warning.
+func paused(p schedule.Pause) check {
+	text := fmt.Sprintf("%s %s has been paused since %s UTC", p.Kind, p.Name, when(&p.Since))
+	if p.Until != nil {
+		text += " until " + when(p.Until)
+	}
+	if p.Reason != nil {
+		text += ", " + *p.Reason
+	}
+	return check{Name: "pause", OK: true, Says: text + ": beat resume " + p.Name, Warn: true}
 }
 
 func payload(n int64) error {

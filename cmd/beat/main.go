@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"syscall"
 
@@ -99,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "beat:", err)
+		fmt.Fprintln(stderr, "beat:", userinfo.ReplaceAllString(err.Error(), "//***@"))
 		return 2
 	}
 	if err := k.Run(); err != nil {
@@ -114,6 +115,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 type exitPanic struct{}
+
+// userinfo is what kong repeats of a URL that is no SOURCE=URL.
+var userinfo = regexp.MustCompile(`//[^\s"]*@`)
 
 // parse turns kong's exit after --help into a return.
 func parse(p *kong.Kong, args []string) (k *kong.Context, err error) {

@@ -6,15 +6,22 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/redis/go-redis/v9"
 
+	"beat/processors/retrieval"
+	"beat/providers/credential"
+	"beat/providers/ratelimit"
 	"beat/streams/bus"
 	"beat/streams/flow"
 	"beat/streams/schedule"
+	"beat/streams/social"
 )
 
 // What an operator does to tasks, flows and sources by hand.
@@ -25,14 +32,11 @@ type tasksWhyCmd struct {
 }
 
 func (c *tasksWhyCmd) Run(ctx context.Context, g *globals) error {
-	a, err := newApp(ctx, slog.New(slog.DiscardHandler), c.deps, nil)
+	a, err := looking(ctx, c.deps)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	if err := errors.Join(a.creds.Load(ctx), a.pauses.Load(ctx)); err != nil {
-		return err
-	}
 	w, err := a.why(ctx, c.ID)
 	if err != nil {
 		return err
@@ -40,20 +44,81 @@ func (c *tasksWhyCmd) Run(ctx context.Context, g *globals) error {
 	if g.JSON {
 		return show(g.stdout, w)
 	}
-	fmt.Fprintf(g.stdout, "task %d  %s  %s\n%s\n", w.ID, w.Flow, w.Status, w.Says)
-	if !w.Expected.IsZero() {
-		fmt.Fprintf(g.stdout, "expected   %s UTC (%s)\n", w.Expected.UTC().Format("2006-01-02 15:04:05"), away(w.Expected))
+	w.print(g.stdout)
+	return nil
+}
+
+func (w why) print(out io.Writer) {
+	fmt.Fprintf(out, "task %d  %s  %s\n%s\n", w.ID, w.Flow, w.Status, w.Says)
+	if w.Status == social.Pending || !w.Expected.IsZero() {
+		when := "not known"
+		if !w.Expected.IsZero() {
+			when = w.Expected.UTC().Format("2006-01-02 15:04:05") + " UTC, " + away(w.Expected)
+		}
+		fmt.Fprintf(out, "expected   %s\n", when)
 	}
 	if w.Ahead != nil {
-		fmt.Fprintf(g.stdout, "before it  %d\n", *w.Ahead)
+		fmt.Fprintf(out, "before it  %d tasks of the flow\n", *w.Ahead)
 	}
 	if w.Stage != "" {
-		fmt.Fprintf(g.stdout, "stage      %s\n", w.Stage)
+		fmt.Fprintf(out, "stage      %s\n", w.Stage)
 	}
 	for _, t := range w.Attempts {
-		fmt.Fprintf(g.stdout, "tried      %s: %s %d %s\n", t.Source, t.Verdict, t.Status, t.Reason)
+		fmt.Fprintf(out, "tried      %s: %s, status %d, %s\n", t.Source, t.Verdict, t.Status, t.Reason)
 	}
-	return nil
+}
+
+// looking is an app that can only look: it changes nothing, not even the schema,
+// and does not need NATS and Redis to answer, since that may be what is asked about.
+func looking(ctx context.Context, cfg deps) (_ *app, err error) {
+	lg := slog.New(slog.DiscardHandler)
+	a := &app{lg: lg, cfg: cfg}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	a.set = providerTable(func(source string) string { return cfg.Endpoint[source] })
+	for _, p := range cfg.more {
+		a.set[p.Source] = p
+	}
+	if err := cfg.checkSources(slices.Sorted(maps.Keys(a.set))); err != nil {
+		return nil, err
+	}
+	if a.limits, err = cfg.limits(); err != nil {
+		return nil, err
+	}
+	if a.db, err = openPG(ctx, cfg.PGURL, 2); err != nil {
+		return nil, err
+	}
+	a.close = append(a.close, a.db.Close)
+	a.nc, err = nats.Connect(cfg.NATSURL, nats.Name("beat"), nats.Timeout(2*time.Second), nats.RetryOnFailedConnect(true))
+	if err != nil {
+		return nil, usageError{errors.New("NATS_URL cannot be read: want nats://host:port")}
+	}
+	a.close = append(a.close, a.nc.Close)
+	if a.js, err = jetstream.New(a.nc); err != nil {
+		return nil, err
+	}
+	o, err := redis.ParseURL(cfg.RedisURL)
+	if err != nil {
+		return nil, usageError{errors.New("REDIS_URL cannot be read: want redis://host:port/db")}
+	}
+	silenceRedis()
+	o.ContextTimeoutEnabled = true
+	rdb := redis.NewClient(o)
+	a.rdb = rdb
+	a.close = append(a.close, func() { rdb.Close() }) //nolint:errcheck // nothing to be done
+	key, err := credential.ParseKey(cfg.CredentialKey)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	a.queue = schedule.NewQueue(a.db, cfg.Lease)
+	a.creds = credential.New(lg, a.db, a.set, credential.Config{Key: key})
+	a.limiter = ratelimit.New(a.rdb, ratelimit.Calls)
+	a.pauses = schedule.NewPauses(lg, a.db)
+	a.budget = retrieval.NewBudget(a.set, a.creds, a.limiter, a.queue, a.pauses, a.limits)
+	return a, errors.Join(a.creds.Load(ctx), a.pauses.Load(ctx))
 }
 
 func away(t time.Time) string {
@@ -158,14 +223,10 @@ func kindOf(name string) (string, error) {
 	if _, ok := flow.ByName(name); ok {
 		return schedule.PauseFlow, nil
 	}
-	var sources []string
-	for source := range providerTable(func(string) string { return "" }) {
-		sources = append(sources, source)
-	}
+	sources := slices.Sorted(maps.Keys(providerTable(realHosts)))
 	if slices.Contains(sources, name) {
 		return schedule.PauseSource, nil
 	}
-	slices.Sort(sources)
 	return "", usageError{fmt.Errorf("%q is neither a flow (%s) nor a source (%s)", name, strings.Join(flow.Names(), ", "), strings.Join(sources, ", "))}
 }
 
@@ -176,6 +237,9 @@ func (c *pauseCmd) Run(ctx context.Context, g *globals) error {
 	}
 	defer db.Close()
 	q := schedule.NewQueue(db, 0)
+	if c.Name == "" && (c.For != 0 || c.Reason != "") {
+		return usageError{errors.New("what is to be paused? Give the name of a flow or source")}
+	}
 	if c.Name != "" {
 		kind, err := kindOf(c.Name)
 		if err != nil {
@@ -219,9 +283,9 @@ func showPauses(w io.Writer, all []schedule.Pause, asJSON bool) error {
 		if p.Until != nil {
 			until = when(p.Until)
 		}
-		rows = append(rows, []any{p.Name, p.Kind, until, deref(p.Reason)})
+		rows = append(rows, []any{p.Name, p.Kind, when(&p.Since), until, deref(p.Reason)})
 	}
-	grid(w, []any{"paused", "kind", "until", "reason"}, rows)
+	grid(w, []any{"paused", "kind", "since (UTC)", "until (UTC)", "reason"}, rows)
 	return nil
 }
 
@@ -238,6 +302,9 @@ func (c *resumeCmd) Run(ctx context.Context, g *globals) error {
 	defer db.Close()
 	was, err := schedule.NewQueue(db, 0).Resume(ctx, c.Name)
 	if err != nil {
+		return err
+	}
+	if _, err := kindOf(c.Name); err != nil && !was { // a name of an older build can still be resumed
 		return err
 	}
 	if g.JSON {

@@ -25,14 +25,15 @@ const Cancelled = "(409, 'cancelled')"
 const cancelSQL = `
 UPDATE scrape_request_log
 SET status = 'PROCESSING', run_at = NULL, resume = NULL, waits_for = NULL,
-    fence = CASE WHEN status = 'PROCESSING' AND fence IS NOT NULL THEN fence ELSE nextval('beat_fence_seq') END,
+    fence = nextval('beat_fence_seq'),
     picked_at = coalesce(picked_at, now() AT TIME ZONE 'UTC'),
     lease_owner = 'cancelled', lease_until = now() AT TIME ZONE 'UTC' + interval '1 minute'
 WHERE id = $1 AND status IN ('PENDING', 'PROCESSING')
 RETURNING fence, coalesce(flow, ''), coalesce(platform, '')`
 
 // Cancel ends a waiting or running task as FAILED, by the way that every run
-// ends. What the run had already stored stays; what it still gets is refused.
+// ends, under a fence of its own: from now on nothing that its run says counts.
+// What the run had already stored stays.
 // Killed before send, a waiting task is waiting again a minute later.
 func (q *Queue) Cancel(ctx context.Context, send Sender, id int64) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

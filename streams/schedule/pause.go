@@ -74,7 +74,7 @@ WHERE until IS NULL OR until > now() AT TIME ZONE 'UTC' ORDER BY name`)
 }
 
 // pausesEvery is how often a process reads the pauses again.
-const pausesEvery = 2 * time.Second
+const pausesEvery = time.Second
 
 // Pauses is the table as this process last saw it. It is safe for concurrent
 // use.
