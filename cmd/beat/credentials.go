@@ -293,6 +293,7 @@ type credentialsTestCmd struct {
 	Endpoint map[string]string `help:"Base URL of a provider instead of the real host, source=URL." env:"BEAT_ENDPOINTS" placeholder:"SOURCE=URL"`
 	Limit    map[string]string `help:"Rate limit of a source instead of the contract's, source=REQUESTS/SECONDS; 0/1 is none." env:"BEAT_LIMITS" placeholder:"SOURCE=N/S"`
 	Timeout  time.Duration     `help:"How long the call may take." default:"30s"`
+	Force    bool              `help:"Also with a credential that rests: its provider may ban it for that."`
 }
 
 // tested are the fetch types to test with, the best first, and whom to ask
@@ -386,10 +387,20 @@ func (c *credentialsTestCmd) Run(ctx context.Context, g *globals) error {
 	return nil
 }
 
-// find is the credential that was asked for: one by number whatever its
-// state, one of a source if it is ready.
+// find is the credential that was asked for: one by number unless it rests, one
+// of a source if it is ready.
 func (c *credentialsTestCmd) find(ctx context.Context, s *credential.Store, set providers.Set) (providers.Credential, error) {
 	if id, err := strconv.ParseInt(c.Which, 10, 64); err == nil {
+		rows, err := s.Rows(ctx)
+		if err != nil {
+			return providers.Credential{}, err
+		}
+		for _, r := range rows {
+			if r.ID == id && r.Until != nil && !c.Force {
+				return providers.Credential{}, fmt.Errorf("credential %d of %s rests until %s (%s): a call before may get it banned, --force makes it all the same",
+					id, r.Source, when(r.Until), r.Reason)
+			}
+		}
 		return s.Get(ctx, id)
 	}
 	if set[c.Which] == nil {
@@ -406,7 +417,7 @@ func (c *credentialsTestCmd) find(ctx context.Context, s *credential.Store, set 
 	case ready.IsZero():
 		return cred, fmt.Errorf("%s has no credential in use: beat credentials list --source %s", c.Which, c.Which)
 	}
-	return cred, fmt.Errorf("all credentials of %s rest, the first until %s: test one by its number", c.Which, when(&ready))
+	return cred, fmt.Errorf("all credentials of %s rest, the first until %s: --force and its number test one", c.Which, when(&ready))
 }
 
 // take takes the call from the source's limit: an operator must not exceed it

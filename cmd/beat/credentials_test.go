@@ -248,10 +248,11 @@ func TestCredentialsTest(t *testing.T) {
 		t.Errorf("a test changed the table (-want +got):\n%s", diff)
 	}
 
-	// A row that rests is tested by its number; its source has none to test.
+	// A row that rests is tested only by force; its source has none to test.
 	w.run(0, "disable", "3", "--for", "1h")
 	w.has(w.run(1, "test", "ytapitoken"), "all credentials of ytapitoken rest, the first until ")
-	w.has(w.run(0, "test", "3"), "ok")
+	w.has(w.run(1, "test", "3"), "credential 3 of ytapitoken rests until ", "--force")
+	w.has(w.run(0, "test", "3", "--force"), "ok")
 
 	// The call counts against the limit.
 	t.Setenv("BEAT_LIMITS", "rapidapi-arraybobo=1/60")
