@@ -260,3 +260,24 @@ func TestCancelRetryAndEndAtOnce(t *testing.T) {
 		t.Errorf("%s may make a client give its target up", Cancelled)
 	}
 }
+
+// The progress of a task that has ended is forgotten an hour after its last
+// answer, that of a running one is not.
+func TestSweep(t *testing.T) {
+	q, db := newQueue(t, 0)
+	if err := q.EnqueueAll(t.Context(), some(3)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(t.Context(), `
+UPDATE scrape_request_log SET status = CASE WHEN id = (SELECT min(id) FROM scrape_request_log) THEN 'PROCESSING' ELSE 'FAILED' END;
+INSERT INTO task_progress (task_id, fence, seen, updated_at)
+SELECT id, 1, '{}', now() AT TIME ZONE 'UTC' - CASE WHEN id = (SELECT max(id) FROM scrape_request_log) THEN interval '1 minute' ELSE interval '2 hours' END
+FROM scrape_request_log`); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{1, 0} {
+		if n, err := q.Sweep(t.Context()); err != nil || n != want {
+			t.Errorf("%d rows swept, %v, want %d", n, err, want)
+		}
+	}
+}

@@ -111,7 +111,14 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	nextExpire := time.Now()
 	nextAnnounce := time.Now().Add(s.cfg.Poll)
+	nextSweep := time.Now().Add(sweepAfter / 60)
 	for ctx.Err() == nil {
+		if now := time.Now(); now.After(nextSweep) {
+			nextSweep = now.Add(sweepAfter / 60)
+			if _, err := s.queue.Sweep(ctx); err != nil && ctx.Err() == nil {
+				s.lg.Warn("sweep failed, trying again in a minute", "err", err)
+			}
+		}
 		if now := time.Now(); now.After(nextExpire) {
 			nextExpire = now.Add(min(max(s.queue.lease/10, time.Second), time.Minute))
 			s.expire(ctx, names)

@@ -80,3 +80,24 @@ func (q *Queue) Waiting(ctx context.Context, flows []string, most int) (map[stri
 	}
 	return out, nil
 }
+
+const sweepSQL = `
+DELETE FROM task_progress WHERE task_id = ANY(ARRAY(
+    SELECT p.task_id FROM task_progress p JOIN scrape_request_log s ON s.id = p.task_id
+    WHERE s.status IN ('COMPLETE', 'FAILED') AND p.updated_at < $1 LIMIT 1000))`
+
+// sweepAfter is how long after its last answer the progress of an ended task is
+// kept: long enough for answers that are still on their way.
+const sweepAfter = time.Hour
+
+// Sweep forgets the progress of tasks that have ended otherwise, such as
+// cancelled ones whose run went on for an answer or two.
+func (q *Queue) Sweep(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	tag, err := q.db.Exec(ctx, sweepSQL, time.Now().UTC().Add(-sweepAfter))
+	if err != nil {
+		return 0, fmt.Errorf("sweep the progress of ended tasks: %w", err)
+	}
+	return int(tag.RowsAffected()), nil
+}
