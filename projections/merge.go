@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/tidwall/gjson"
 
 	"beat/streams/social"
@@ -35,17 +37,18 @@ func (o origin) before(p origin) bool {
 	return o.parser < p.parser
 }
 
-// A cell is the winning value of a column and where it comes from.
+// A cell is the winning value of a column and where it comes from. It is empty
+// when from is nil.
 type cell struct {
-	value any
-	from  origin
+	value any // pointer to what column.typ says
+	from  *origin
 }
 
 // A state is what is known of one row from the batch in hand.
 type state struct {
 	key         string
-	cells       map[string]cell // by column
-	first, last time.Time       // observed
+	cells       []cell    // in the order of table.columns
+	first, last time.Time // observed
 }
 
 // fold merges logs into states by key.
@@ -54,7 +57,7 @@ type fold map[string]*state
 func (f fold) add(t *table, l social.Log, from origin) {
 	s := f[l.Key]
 	if s == nil {
-		s = &state{key: l.Key, cells: map[string]cell{}, first: from.at, last: from.at}
+		s = &state{key: l.Key, cells: make([]cell, len(t.columns)), first: from.at, last: from.at}
 		f[l.Key] = s
 	}
 	if from.at.Before(s.first) {
@@ -64,98 +67,135 @@ func (f fold) add(t *table, l social.Log, from origin) {
 		s.last = from.at
 	}
 	owned := false // the log itself names its owner
-	put := func(kv social.KV) {
-		c, ok := t.columns[kv.Key]
-		if !ok {
-			return
+	for _, kvs := range []social.KVs{l.Metrics, l.Dimensions} {
+		for _, kv := range kvs {
+			i, ok := t.at[kv.Key]
+			if !ok {
+				continue
+			}
+			if v, ok := t.value(t.columns[i], kv.Value); ok {
+				s.put(i, v, &from)
+				owned = owned || t.columns[i].name == t.owner
+			}
 		}
-		if v, ok := t.value(c, kv.Value); ok {
-			s.put(c.name, v, from)
-			owned = owned || c.name == t.owner
-		}
-	}
-	for _, kv := range l.Metrics {
-		put(kv)
-	}
-	for _, kv := range l.Dimensions {
-		put(kv)
 	}
 	if t.owner != "" && l.Owner != "" && !owned {
-		s.put(t.owner, l.Owner, from)
+		s.put(t.at[t.owner], &l.Owner, &from)
 	}
 }
 
-func (s *state) put(name string, v any, from origin) {
-	if old, ok := s.cells[name]; ok && from.before(old.from) {
+func (s *state) put(i int, v any, from *origin) {
+	if old := s.cells[i].from; old != nil && from.before(*old) {
 		return
 	}
-	s.cells[name] = cell{v, from}
+	s.cells[i] = cell{v, from}
 }
 
-// A lineage is the origin of each column of a stored row.
-type lineage map[string]origin
+// A lineage is the origin of each column of a row, by name.
+type lineage []descent
+
+type descent struct {
+	column string
+	from   *origin
+}
+
+// lineage is that of s alone.
+func (s *state) lineage(t *table) lineage {
+	l := make(lineage, 0, len(s.cells))
+	for i, c := range s.cells {
+		if c.from != nil {
+			l = append(l, descent{t.columns[i].name, c.from})
+		}
+	}
+	return l
+}
+
+// join drops from s what is older than the stored row and returns the lineage
+// of both. The row may have columns that this version does not know.
+func (s *state) join(t *table, stored lineage) lineage {
+	out := make(lineage, 0, len(stored)+len(s.cells))
+	for i, c := range s.cells {
+		name := t.columns[i].name
+		for len(stored) > 0 && stored[0].column < name {
+			out, stored = append(out, stored[0]), stored[1:]
+		}
+		known := len(stored) > 0 && stored[0].column == name
+		switch {
+		case known && (c.from == nil || c.from.before(*stored[0].from)):
+			s.cells[i] = cell{}
+			out = append(out, stored[0])
+		case c.from != nil:
+			out = append(out, descent{name, c.from})
+		}
+		if known {
+			stored = stored[1:]
+		}
+	}
+	return append(out, stored...)
+}
 
 func parseLineage(b []byte) lineage {
 	r := gjson.ParseBytes(b)
-	var from []origin
+	var from []*origin
 	r.Get("a").ForEach(func(_, a gjson.Result) bool {
 		f := a.Array()
 		if len(f) < 4 {
-			from = append(from, origin{})
+			from = append(from, &origin{})
 			return true
 		}
 		at, err := time.Parse(time.RFC3339Nano, f[1].Str)
 		if err != nil {
 			at = time.Time{}
 		}
-		from = append(from, origin{f[0].Str, at, f[2].Str, int(f[3].Int())})
+		from = append(from, &origin{f[0].Str, at, f[2].Str, int(f[3].Int())})
 		return true
 	})
-	out := lineage{}
+	var out lineage
 	r.Get("c").ForEach(func(k, v gjson.Result) bool {
 		if i := int(v.Int()); i >= 0 && i < len(from) {
-			out[k.Str] = from[i]
+			out = append(out, descent{k.Str, from[i]})
 		}
 		return true
 	})
+	slices.SortFunc(out, func(a, b descent) int { return cmp.Compare(a.column, b.column) })
 	return out
 }
 
 func (l lineage) json() string {
-	names := make([]string, 0, len(l))
-	for n := range l {
-		names = append(names, n)
+	dst := make([]byte, 0, 256+24*len(l))
+	dst = append(dst, `{"a":[`...)
+	var seen []*origin // seldom more than two or three
+	index := func(o *origin) int {
+		return slices.IndexFunc(seen, func(p *origin) bool { return o == p || *o == *p })
 	}
-	slices.Sort(names)
-	index := map[origin]int{}
-	dst := []byte(`{"a":[`)
-	var cols []byte
-	for _, n := range names {
-		o := l[n]
-		i, ok := index[o]
-		if !ok {
-			i = len(index)
-			index[o] = i
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = append(dst, '[')
-			dst = social.AppendString(dst, o.source)
-			dst = append(dst, ',')
-			dst = social.AppendString(dst, o.at.UTC().Format(time.RFC3339Nano))
-			dst = append(dst, ',')
-			dst = social.AppendString(dst, o.raw)
-			dst = fmt.Appendf(dst, ",%d]", o.parser)
+	for _, d := range l {
+		o := d.from
+		if index(o) >= 0 {
+			continue
 		}
-		if len(cols) > 0 {
-			cols = append(cols, ',')
+		if seen = append(seen, o); len(seen) > 1 {
+			dst = append(dst, ',')
 		}
-		cols = social.AppendString(cols, n)
-		cols = fmt.Appendf(cols, ":%d", i)
+		dst = append(dst, '[')
+		dst = social.AppendString(dst, o.source)
+		dst = append(dst, `,"`...)
+		dst = o.at.UTC().AppendFormat(dst, time.RFC3339Nano)
+		dst = append(dst, `",`...)
+		dst = social.AppendString(dst, o.raw)
+		dst = append(dst, ',')
+		dst = strconv.AppendInt(dst, int64(o.parser), 10)
+		dst = append(dst, ']')
 	}
 	dst = append(dst, `],"c":{`...)
-	dst = append(dst, cols...)
-	return string(append(dst, '}', '}'))
+	for i, d := range l {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = social.AppendString(dst, d.column)
+		dst = append(dst, ':')
+		dst = strconv.AppendInt(dst, int64(index(d.from)), 10)
+	}
+	return string(append(dst, "}}"...))
 }
 
 // write folds the states into table t: one statement inserts the new rows and
@@ -169,11 +209,7 @@ func write(ctx context.Context, tx pgx.Tx, t *table, f fold) (rows int, err erro
 	states := make([]*state, 0, len(f))
 	lineages := make([]lineage, 0, len(f))
 	for _, key := range sortedKeys(f) {
-		l := lineage{}
-		for n, c := range f[key].cells {
-			l[n] = c.from
-		}
-		states, lineages = append(states, f[key]), append(lineages, l)
+		states, lineages = append(states, f[key]), append(lineages, f[key].lineage(t))
 	}
 	inserted, err := insert(ctx, tx, t, states, lineages)
 	if err != nil || len(inserted) == len(f) {
@@ -195,14 +231,7 @@ func write(ctx context.Context, tx pgx.Tx, t *table, f fold) (rows int, err erro
 		if !ok {
 			return 0, fmt.Errorf("%s: row %s is locked but cannot be read", t.name, s.key)
 		}
-		for n, c := range s.cells {
-			if o, ok := l[n]; ok && c.from.before(o) {
-				delete(s.cells, n)
-				continue
-			}
-			l[n] = c.from
-		}
-		lineages = append(lineages, l)
+		lineages = append(lineages, s.join(t, l))
 	}
 	return len(f), update(ctx, tx, t, known, lineages)
 }
@@ -235,65 +264,57 @@ func read(ctx context.Context, tx pgx.Tx, t *table, keys []string) (map[string]l
 	return out, nil
 }
 
-// used is the columns that some state has a value for, in order.
-func used(t *table, states []*state) []column {
-	types := map[string]string{}
-	for _, c := range t.columns {
-		types[c.name] = c.typ
-	}
-	seen := map[string]bool{}
-	var out []column
-	for _, s := range states {
-		for n := range s.cells {
-			if !seen[n] && n != t.key {
-				seen[n] = true
-				out = append(out, column{n, types[n]})
-			}
+// used is the columns, by index, that some state has a value for.
+func used(t *table, states []*state) []int {
+	var out []int
+	for i, c := range t.columns {
+		if c.name != t.key && slices.ContainsFunc(states, func(s *state) bool { return s.cells[i].from != nil }) {
+			out = append(out, i)
 		}
 	}
-	slices.SortFunc(out, func(a, b column) int { return cmp.Compare(a.name, b.name) })
 	return out
 }
 
 // arrays is one array per column: key, first, last, lineage, then cols.
-func arrays(states []*state, ls []lineage, cols []column) []any {
+func arrays(t *table, states []*state, ls []lineage, cols []int) []any {
 	keys, lin := make([]string, len(states)), make([]string, len(states))
 	first, last := make([]time.Time, len(states)), make([]time.Time, len(states))
 	for i, s := range states {
 		keys[i], first[i], last[i], lin[i] = s.key, s.first, s.last, ls[i].json()
 	}
 	args := []any{keys, first, last, lin}
-	for _, c := range cols {
-		switch c.typ {
+	for _, i := range cols {
+		switch t.columns[i].typ {
 		case bigint:
-			args = append(args, pick[int64](states, c.name))
+			args = append(args, pick[int64](states, i))
 		case float:
-			args = append(args, pick[float64](states, c.name))
+			args = append(args, pick[float64](states, i))
 		case boolean:
-			args = append(args, pick[bool](states, c.name))
+			args = append(args, pick[bool](states, i))
 		case stamp:
-			args = append(args, pick[time.Time](states, c.name))
+			args = append(args, pick[time.Time](states, i))
 		default:
-			args = append(args, pick[string](states, c.name))
+			args = append(args, pick[string](states, i))
 		}
 	}
 	return args
 }
 
-func pick[T any](states []*state, name string) []*T {
-	out := make([]*T, len(states))
+// pick is one column. Of a plain slice of pointers pgx makes the same array, but
+// by reflection.
+func pick[T any](states []*state, col int) pgtype.FlatArray[*T] {
+	out := make(pgtype.FlatArray[*T], len(states))
 	for i, s := range states {
-		if v, ok := s.cells[name].value.(T); ok {
-			out[i] = &v
-		}
+		out[i], _ = s.cells[col].value.(*T)
 	}
 	return out
 }
 
 // source is the FROM clause over the arrays.
-func source(cols []column) string {
+func source(t *table, cols []int) string {
 	var types, names strings.Builder
-	for i, c := range cols {
+	for i, col := range cols {
+		c := t.columns[col]
 		fmt.Fprintf(&types, ", $%d::%s[]", i+5, c.typ)
 		fmt.Fprintf(&names, ", %s", c.name)
 	}
@@ -303,13 +324,13 @@ func source(cols []column) string {
 func update(ctx context.Context, tx pgx.Tx, t *table, states []*state, ls []lineage) error {
 	cols := used(t, states)
 	var set strings.Builder
-	for _, c := range cols {
+	for _, i := range cols {
 		// null: this state has nothing to say about the column of this row.
-		fmt.Fprintf(&set, "%[1]s = coalesce(u.%[1]s, t.%[1]s), ", c.name)
+		fmt.Fprintf(&set, "%[1]s = coalesce(u.%[1]s, t.%[1]s), ", t.columns[i].name)
 	}
 	sql := fmt.Sprintf(`UPDATE %s t SET %slineage = u.lin::jsonb, updated_at = greatest(t.updated_at, u.last),
-created_at = least(t.created_at, u.first) FROM %s WHERE t.%s = u.k`, t.name, set.String(), source(cols), t.key)
-	if _, err := tx.Exec(ctx, sql, arrays(states, ls, cols)...); err != nil {
+created_at = least(t.created_at, u.first) FROM %s WHERE t.%s = u.k`, t.name, set.String(), source(t, cols), t.key)
+	if _, err := tx.Exec(ctx, sql, arrays(t, states, ls, cols)...); err != nil {
 		return fmt.Errorf("update %s: %w", t.name, err)
 	}
 	return nil
@@ -321,15 +342,15 @@ created_at = least(t.created_at, u.first) FROM %s WHERE t.%s = u.k`, t.name, set
 func insert(ctx context.Context, tx pgx.Tx, t *table, states []*state, ls []lineage) (map[string]bool, error) {
 	cols := used(t, states)
 	var names, values strings.Builder
-	for _, c := range cols {
-		fmt.Fprintf(&names, ", %s", c.name)
-		fmt.Fprintf(&values, ", u.%s", c.name)
+	for _, i := range cols {
+		fmt.Fprintf(&names, ", %s", t.columns[i].name)
+		fmt.Fprintf(&values, ", u.%s", t.columns[i].name)
 	}
 	sql := fmt.Sprintf(`INSERT INTO %[1]s AS t (%[2]s, created_at, updated_at, lineage%[3]s)
 SELECT u.k, u.first, u.last, u.lin::jsonb%[4]s FROM %[5]s ORDER BY u.k
 ON CONFLICT (%[2]s) DO UPDATE SET lineage = t.lineage WHERE false
-RETURNING %[2]s`, t.name, t.key, names.String(), values.String(), source(cols))
-	rows, err := tx.Query(ctx, sql, arrays(states, ls, cols)...)
+RETURNING %[2]s`, t.name, t.key, names.String(), values.String(), source(t, cols))
+	rows, err := tx.Query(ctx, sql, arrays(t, states, ls, cols)...)
 	if err != nil {
 		return nil, fmt.Errorf("insert %s: %w", t.name, err)
 	}

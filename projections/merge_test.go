@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"beat/migrations"
+	"beat/streams/event"
 	"beat/streams/servers/servertest"
 	"beat/streams/social"
 )
@@ -209,4 +211,98 @@ func BenchmarkWrite(b *testing.B) {
 			})
 		}
 	}
+}
+
+// answers are n commits with one page of posts each.
+func answers(n, hour int) []event.Commit {
+	var out []event.Commit
+	for i := range n {
+		c := event.Commit{
+			Task: social.TaskRef{ID: int64(i + 1), Fence: 1, Platform: social.Instagram}, Parts: 1, Parser: 1,
+			Raw: social.Raw{ID: social.ID("raw", i, hour), At: at.Add(time.Duration(hour) * time.Hour)},
+		}
+		for j := range 12 {
+			key := fmt.Sprintf("post%d_%d", i, j)
+			c.Events = append(c.Events, event.Event{ID: event.ID(c.Raw.ID, key), Log: social.Log{
+				Kind: social.Post, Key: key, Owner: "17841400000000007", Source: "arraybobo",
+				Dimensions: social.KVs{
+					{Key: "profile_id", Value: social.String("17841400000000007")},
+					{Key: "handle", Value: social.String("creator00007")},
+					{Key: "post_type", Value: social.String("reels")},
+					{Key: "display_url", Value: social.String("https://scontent.example.net/" + strings.Repeat("4f2a", 50) + "_n.jpg")},
+					{Key: "thumbnail_src", Value: social.String("https://scontent.example.net/" + strings.Repeat("9b1c", 50) + "_n.jpg")},
+					{Key: "taken_at_timestamp", Value: social.Int(1695550000 + int64(j))},
+					{Key: "user_tags", Value: social.Null},
+					{Key: "caption", Value: social.String("Morning run by the river.\nThe \"long\" one! " + strings.Repeat("A little further. ", j%5))},
+					{Key: "keywords", Value: social.String(`["Morning", "river"]`)},
+				},
+				Metrics: social.KVs{{Key: "comments", Value: social.Int(7)}, {Key: "likes", Value: social.Int(37)}, {Key: "play_count", Value: social.Int(1000)}},
+			}})
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// BenchmarkAudit writes the audit rows of 100 answers, 1,200 of them, in a
+// transaction, committed durably.
+func BenchmarkAudit(b *testing.B) {
+	db := newDBOn(b, servertest.DurablePostgres(b))
+	hour := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		hour++
+		commits := answers(100, hour)
+		b.StartTimer()
+		if err := pgx.BeginFunc(b.Context(), db, func(tx pgx.Tx) error { return audit(b.Context(), tx, commits) }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*1200/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkFold merges 100 answers in memory.
+func BenchmarkFold(b *testing.B) {
+	commits := answers(100, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		f := fold{}
+		for _, c := range commits {
+			for _, e := range c.Events {
+				f.add(tables[social.Instagram][social.Post], e.Log, origin{e.Log.Source, c.Raw.At, c.Raw.ID, c.Parser})
+			}
+		}
+		if len(f) != 1200 {
+			b.Fatal(len(f))
+		}
+	}
+}
+
+// BenchmarkWriteAnswers folds and writes 100 answers, 1,200 new rows.
+func BenchmarkWriteAnswers(b *testing.B) {
+	db := newDBOn(b, servertest.DurablePostgres(b))
+	t := tables[social.Instagram][social.Post]
+	hour := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		hour++
+		commits := answers(100, hour)
+		b.StartTimer()
+		f := fold{}
+		for _, c := range commits {
+			for _, e := range c.Events {
+				e.Log.Key = fmt.Sprint(e.Log.Key, "_", hour)
+				f.add(t, e.Log, origin{e.Log.Source, c.Raw.At, c.Raw.ID, c.Parser})
+			}
+		}
+		if err := pgx.BeginFunc(b.Context(), db, func(tx pgx.Tx) error {
+			_, err := write(b.Context(), tx, t, f)
+			return err
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*1200/b.Elapsed().Seconds(), "rows/s")
 }

@@ -1,6 +1,7 @@
 package doc
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,13 +64,13 @@ func OneOf(numbers, texts map[string]string) Conv {
 }
 
 func toCount(n Node) (json.RawMessage, error) {
-	switch n.r.Type {
-	case gjson.Null:
+	switch {
+	case n.Null():
 		return social.Null, nil
-	case gjson.Number:
+	case n.IsNumber():
 		return n.Raw(), nil
-	case gjson.String:
-		s := strings.TrimSpace(n.r.Str)
+	case n.IsText():
+		s := strings.TrimSpace(n.Text())
 		if s == "" {
 			return social.Null, nil
 		}
@@ -82,29 +83,29 @@ func toCount(n Node) (json.RawMessage, error) {
 }
 
 func toStr(n Node) (json.RawMessage, error) {
-	switch n.r.Type {
-	case gjson.Null:
+	switch n.first() {
+	case 'n':
 		return social.Null, nil
-	case gjson.String:
+	case '"':
 		return n.Raw(), nil
-	case gjson.True:
+	case 't':
 		return social.String("True"), nil
-	case gjson.False:
+	case 'f':
 		return social.String("False"), nil
 	}
 	return social.String(string(n.Raw())), nil
 }
 
 func toInt(n Node) (json.RawMessage, error) {
-	switch n.r.Type {
-	case gjson.Null:
+	switch n.first() {
+	case 'n':
 		return social.Null, nil
-	case gjson.True:
+	case 't':
 		return json.RawMessage("1"), nil
-	case gjson.False:
+	case 'f':
 		return json.RawMessage("0"), nil
-	case gjson.String:
-		s := strings.TrimSpace(n.r.Str)
+	case '"':
+		s := strings.TrimSpace(n.Text())
 		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return social.Int(i), nil
 		}
@@ -113,31 +114,36 @@ func toInt(n Node) (json.RawMessage, error) {
 			return nil, errors.New("text that is no integer, want a count")
 		}
 		return json.RawMessage(i.String()), nil
-	case gjson.Number:
-		if !strings.ContainsAny(n.r.Raw, ".eE") {
-			return n.Raw(), nil
-		}
-		if n.r.Num > 1e18 || n.r.Num < -1e18 {
-			return nil, errors.New("a number out of range, want a count")
-		}
-		return social.Int(int64(n.r.Num)), nil
+	case '{', '[':
+		return nil, fmt.Errorf("%s, want a count", n.Type())
 	}
-	return nil, fmt.Errorf("%s, want a count", n.Type())
+	if !bytes.ContainsAny(n.text(), ".eE") {
+		return n.Raw(), nil
+	}
+	f := n.number()
+	if f > 1e18 || f < -1e18 {
+		return nil, errors.New("a number out of range, want a count")
+	}
+	return social.Int(int64(f)), nil
 }
 
 func toBool(n Node) (json.RawMessage, error) {
 	truth := false
-	switch n.r.Type {
-	case gjson.Null:
+	switch n.first() {
+	case 'n':
 		return social.Null, nil
-	case gjson.True:
+	case 't':
 		truth = true
-	case gjson.Number:
-		truth = n.r.Num != 0
-	case gjson.String:
-		truth = n.r.Str != ""
-	case gjson.JSON:
-		n.r.ForEach(func(_, _ gjson.Result) bool { truth = true; return false })
+	case 'f':
+	case '"':
+		truth = n.Text() != ""
+	case '{', '[':
+		for range n.children() {
+			truth = true
+			break
+		}
+	default:
+		truth = n.number() != 0
 	}
 	return strconv.AppendBool(nil, truth), nil
 }
@@ -145,37 +151,34 @@ func toBool(n Node) (json.RawMessage, error) {
 // toJSON dumps as the existing system does: ASCII only, a blank after comma
 // and colon, keys in the order received.
 func toJSON(n Node) (json.RawMessage, error) {
-	return social.String(string(appendPython(make([]byte, 0, len(n.r.Raw)+64), n.r))), nil
+	return social.String(string(appendPython(make([]byte, 0, len(n.text())+64), n))), nil
 }
 
-func appendPython(dst []byte, r gjson.Result) []byte {
+func appendPython(dst []byte, n Node) []byte {
 	switch {
-	case r.IsObject() || r.IsArray():
+	case n.IsObject() || n.IsList():
 		open, end := byte('['), byte(']')
-		if r.IsObject() {
+		if n.IsObject() {
 			open, end = '{', '}'
 		}
 		dst = append(dst, open)
 		first := true
-		r.ForEach(func(k, v gjson.Result) bool {
+		for v := range n.children() {
 			if !first {
 				dst = append(dst, ", "...)
 			}
 			first = false
 			if open == '{' {
-				dst = appendASCII(dst, k.Str)
+				dst = appendASCII(dst, v.key())
 				dst = append(dst, ": "...)
 			}
 			dst = appendPython(dst, v)
-			return true
-		})
+		}
 		return append(dst, end)
-	case r.Type == gjson.String:
-		return appendASCII(dst, r.Str)
-	case !r.Exists() || r.Type == gjson.Null:
-		return append(dst, "null"...)
+	case n.IsText():
+		return appendASCII(dst, n.Text())
 	}
-	return append(dst, r.Raw...)
+	return append(dst, n.Raw()...)
 }
 
 // appendASCII appends s as a JSON string of printable ASCII characters only,

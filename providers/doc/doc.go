@@ -6,70 +6,52 @@
 // type on the way all give null. A soft path that gives null still emits its
 // key, with null; a hard one fails the record with an error that names it.
 //
-// Answers are not decoded into maps. Parse makes the whole of an answer
-// compact, once; a table then makes one pass over its object and copies
-// nothing but what it emits.
+// Answers are not decoded into maps. Parse reads the whole of an answer once
+// and notes where its values lie; a table then makes one pass over the members
+// of its object and copies nothing but what it emits.
 package doc
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"slices"
 	"strconv"
-	"unicode/utf16"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 
 	"beat/providers"
 	"beat/streams/social"
+	"beat/streams/social/token"
 )
 
 // A Node is a value inside an answer. The zero Node is null.
-type Node struct{ r gjson.Result }
+type Node struct {
+	in *answer
+	i  int32 // index in in.values
+}
 
-// Parse checks that body is JSON and returns its root. Blanks between tokens
-// vanish, escaped characters become plain UTF-8, invalid UTF-8 and lone
-// surrogates become U+FFFD, NUL characters vanish: no store takes them.
+// Parse checks that body is JSON and returns its root. What is read from it
+// is compact: blanks between tokens vanish, escaped characters become plain
+// UTF-8, invalid UTF-8 and lone surrogates become U+FFFD, NUL characters
+// vanish: no store takes them.
+//
+// Nodes, and what they give, share the memory of body.
 func Parse(body []byte) (Node, *providers.Error) {
-	if tooDeep(body) {
-		return Node{}, providers.Malformed("body is not JSON: nested deeper than %d", maxDepth)
-	}
-	if !gjson.ValidBytes(body) {
-		return Node{}, providers.Malformed("body is not JSON: %s", Shape(body))
-	}
 	if !utf8.Valid(body) {
 		body = bytes.ToValidUTF8(body, []byte("\ufffd"))
 	}
-	return Node{gjson.ParseBytes(tidy(body))}, nil
-}
-
-// maxDepth is far beyond any real answer and far below the depth at which a
-// recursive reader runs out of stack, which no recover catches.
-const maxDepth = 1000
-
-func tooDeep(body []byte) bool {
-	if bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) <= maxDepth {
-		return false // the common case, without looking at each byte
+	r, err := read(body)
+	if err == nil && r.escaped {
+		r, err = read(tidy(make([]byte, 0, len(body)), body))
 	}
-	depth := 0
-	for i := 0; i < len(body); i++ {
-		switch body[i] {
-		case '[', '{':
-			if depth++; depth > maxDepth {
-				return true
-			}
-		case ']', '}':
-			depth--
-		case '"':
-			for i++; i < len(body) && body[i] != '"'; i++ {
-				if body[i] == '\\' {
-					i++
-				}
-			}
-		}
+	if err != nil {
+		return Node{}, err
 	}
-	return false
+	return Node{in: &r.answer}, nil
 }
 
 // Shape describes a body that cannot be read, without repeating it.
@@ -86,102 +68,75 @@ func Shape(body []byte) string {
 	return fmt.Sprintf("%d bytes of text", len(body))
 }
 
-// tidy drops blanks between tokens and turns \uXXXX into UTF-8 and \/ into a
-// slash, so that any part of the result can be emitted as it is. body is
-// valid JSON and not changed.
-func tidy(body []byte) []byte {
-	out := make([]byte, 0, len(body)) // never longer
-	for i := 0; i < len(body); {
-		switch c := body[i]; c {
-		case ' ', '\n', '\r', '\t':
-			i++
-		case '"':
-			out = append(out, c)
-			out, i = tidyString(out, body, i+1)
-		default:
-			out = append(out, c)
-			i++
-		}
+// first is the first byte of n: it tells the type. 'n' is null.
+func (n Node) first() byte {
+	if n.in == nil {
+		return 'n'
 	}
-	return out
+	return n.in.body[n.in.values[n.i].start]
 }
 
-// tidyString appends the string whose text begins at body[i], with its
-// closing quote, and returns the index after that.
-func tidyString(out, body []byte, i int) ([]byte, int) {
-	for {
-		start := i
-		for body[i] != '"' && body[i] != '\\' { // valid JSON: there is a quote
-			i++
+// text is n as it was sent, "" for an absent value.
+func (n Node) text() []byte {
+	if n.in == nil {
+		return nil
+	}
+	v := n.in.values[n.i]
+	return n.in.body[v.start:v.end:v.end]
+}
+
+// children yields the members or elements of n.
+func (n Node) children() iter.Seq[Node] {
+	return func(yield func(Node) bool) {
+		if !n.IsObject() && !n.IsList() {
+			return
 		}
-		out = append(out, body[start:i]...)
-		if body[i] == '"' {
-			return append(out, '"'), i + 1
-		}
-		switch body[i+1] {
-		case '/':
-			out = append(out, '/')
-			i += 2
-		case 'u':
-			out, i = unescape(out, body, i)
-		default:
-			out = append(out, '\\', body[i+1])
-			i += 2
+		for i := n.i + 1; i < n.in.values[n.i].next; i = n.in.values[i].next {
+			if !yield(Node{n.in, i}) {
+				return
+			}
 		}
 	}
 }
 
-// unescape appends the character whose \uXXXX, or pair of them, begins at
-// body[i], and returns the index after it.
-func unescape(out, body []byte, i int) ([]byte, int) {
-	r := hex4(body[i+2:])
-	i += 6
-	if utf16.IsSurrogate(r) {
-		low := rune(-1)
-		if i+6 <= len(body) && body[i] == '\\' && body[i+1] == 'u' {
-			low = hex4(body[i+2:])
-		}
-		if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-			i += 6
-		}
-	}
-	switch {
-	case r == 0:
-	case r < ' ' || r == '"' || r == '\\':
-		s := social.AppendString(nil, string(r))
-		out = append(out, s[1:len(s)-1]...)
-	default:
-		out = utf8.AppendRune(out, r)
-	}
-	return out, i
-}
-
-func hex4(b []byte) rune {
-	var r rune
-	for _, c := range b[:4] {
-		r <<= 4
-		switch {
-		case c >= 'a':
-			r |= rune(c-'a') + 10
-		case c >= 'A':
-			r |= rune(c-'A') + 10
-		default:
-			r |= rune(c - '0')
-		}
-	}
-	return r
+// name is the key of a member as it was sent, up to an escaped quote in it: no
+// path has one.
+func (n Node) name() []byte {
+	key := n.in.body[n.in.values[n.i].key+1:]
+	return key[:bytes.IndexByte(key, '"')]
 }
 
 // At walks a soft path from n. The segments of path are plain names and
 // digits: it is part of a program, never of an answer.
 func (n Node) At(path string) Node {
-	if path == "" {
-		return n
+	for path != "" && n.in != nil {
+		var seg string
+		seg, path, _ = strings.Cut(path, ".")
+		n = n.child(seg)
 	}
-	if !n.r.IsObject() && !n.r.IsArray() {
-		return Node{} // gjson would look for an object inside a text
+	return n
+}
+
+func (n Node) child(seg string) Node {
+	if n.IsList() {
+		index, err := strconv.Atoi(seg)
+		if err != nil {
+			return Node{}
+		}
+		for v := range n.children() {
+			if index == 0 {
+				return v
+			}
+			index--
+		}
+		return Node{}
 	}
-	return Node{n.r.Get(path)}
+	for v := range n.children() {
+		if string(v.name()) == seg {
+			return v
+		}
+	}
+	return Node{}
 }
 
 // Need walks a hard path from n: null there is an error that names it.
@@ -218,58 +173,71 @@ func (n Node) NeedList(path string) ([]Node, *providers.Error) {
 	if err != nil {
 		return nil, err
 	}
-	if !v.r.IsArray() {
+	if !v.IsList() {
 		return nil, providers.Malformed("%s is %s, want a list", path, v.Type())
 	}
 	return v.List(), nil
 }
 
 // Null reports whether n is null or absent.
-func (n Node) Null() bool { return n.r.Type == gjson.Null }
+func (n Node) Null() bool { return n.first() == 'n' }
 
 // IsObject and the like report the JSON type of n.
-func (n Node) IsObject() bool { return n.r.IsObject() }
+func (n Node) IsObject() bool { return n.first() == '{' }
 
 // IsList reports whether n is an array.
-func (n Node) IsList() bool { return n.r.IsArray() }
+func (n Node) IsList() bool { return n.first() == '[' }
 
 // IsText reports whether n is a string.
-func (n Node) IsText() bool { return n.r.Type == gjson.String }
+func (n Node) IsText() bool { return n.first() == '"' }
 
 // IsNumber reports whether n is a number.
-func (n Node) IsNumber() bool { return n.r.Type == gjson.Number }
+func (n Node) IsNumber() bool { c := n.first(); return c == '-' || '0' <= c && c <= '9' }
 
 // True reports whether n is the JSON true.
-func (n Node) True() bool { return n.r.Type == gjson.True }
+func (n Node) True() bool { return n.first() == 't' }
 
 // Type is the JSON type of n as a person would say it.
 func (n Node) Type() string {
-	switch n.r.Type {
-	case gjson.String:
+	switch n.first() {
+	case '"':
 		return "text"
-	case gjson.Number:
-		return "a number"
-	case gjson.True, gjson.False:
+	case 't', 'f':
 		return "a boolean"
-	case gjson.JSON:
-		if n.r.IsArray() {
-			return "a list"
-		}
+	case '[':
+		return "a list"
+	case '{':
 		return "an object"
+	case 'n':
+		return "null"
 	}
-	return "null"
+	return "a number"
 }
 
 // Text is the text of a string, the digits of a number exactly as sent, or
 // "" for anything else.
 func (n Node) Text() string {
-	switch n.r.Type {
-	case gjson.String:
-		return n.r.Str
-	case gjson.Number:
-		return n.r.Raw
+	switch {
+	case n.IsText():
+		return unquote(n.Raw())
+	case n.IsNumber():
+		return string(n.text())
 	}
 	return ""
+}
+
+// unquote is the text of a tidy string.
+func unquote(s []byte) string {
+	if bytes.IndexByte(s, '\\') < 0 {
+		return string(s[1 : len(s)-1])
+	}
+	return gjson.ParseBytes(s).Str
+}
+
+// number is the value of a number, infinite when it is too large for one.
+func (n Node) number() float64 {
+	f, _ := strconv.ParseFloat(string(n.text()), 64) //nolint:errcheck // out of range is infinite
+	return f
 }
 
 // Int is the integer in n, a number or its text.
@@ -284,32 +252,41 @@ func (n Node) Int() (int64, bool) {
 
 // List is the elements of an array, nil for anything else.
 func (n Node) List() []Node {
-	if !n.r.IsArray() {
+	if !n.IsList() {
 		return nil
 	}
-	var out []Node
-	n.r.ForEach(func(_, v gjson.Result) bool {
-		out = append(out, Node{v})
-		return true
-	})
-	return out
+	return slices.Collect(n.children())
 }
 
 // Each calls fn for every member of an object, in order.
 func (n Node) Each(fn func(key string, v Node)) {
-	if !n.r.IsObject() {
+	if !n.IsObject() {
 		return
 	}
-	n.r.ForEach(func(k, v gjson.Result) bool {
-		fn(k.String(), Node{v})
-		return true
-	})
+	for v := range n.children() {
+		fn(v.key(), v)
+	}
+}
+
+// key is the key of a member.
+func (n Node) key() string {
+	start := int(n.in.values[n.i].key)
+	end, plain := token.String(n.in.body, start)
+	key := n.in.body[start:end]
+	if !plain {
+		key = tidy(nil, key)
+	}
+	return unquote(key)
 }
 
 // Raw is n as compact JSON; null for an absent value.
 func (n Node) Raw() json.RawMessage {
-	if !n.r.Exists() {
+	raw := n.text()
+	switch {
+	case raw == nil:
 		return social.Null
+	case !n.IsObject() && !n.IsList() && isTidy(raw):
+		return raw
 	}
-	return json.RawMessage(n.r.Raw) // compact since Parse
+	return tidy(make([]byte, 0, len(raw)), raw)
 }

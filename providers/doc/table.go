@@ -4,8 +4,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tidwall/gjson"
-
 	"beat/providers"
 	"beat/streams/social"
 )
@@ -119,23 +117,26 @@ func (r *reader) walk(n Node, b *branch) {
 	for _, i := range b.rows {
 		r.set(i, n)
 	}
-	isList := n.r.IsArray()
-	if len(b.next) == 0 || r.failed != nil || !isList && !n.r.IsObject() {
+	if len(b.next) == 0 {
 		return
 	}
-	index, left := -1, len(b.next)
-	n.r.ForEach(func(k, v gjson.Result) bool {
-		seg := k.Str
-		if isList {
+	index, left := 0, len(b.next)
+	for v := range n.children() {
+		var next *branch
+		if n.IsList() {
+			next = b.next[strconv.Itoa(index)]
 			index++
-			seg = strconv.Itoa(index)
+		} else {
+			next = b.next[string(v.name())]
 		}
-		if next := b.next[seg]; next != nil {
+		if next != nil {
 			left--
-			r.walk(Node{v}, next)
+			r.walk(v, next)
 		}
-		return r.failed == nil && (left > 0 || !isList)
-	})
+		if r.failed != nil || left == 0 && n.IsList() {
+			return
+		}
+	}
 }
 
 func (r *reader) set(i int, v Node) {

@@ -11,7 +11,6 @@ package event
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"strconv"
@@ -19,7 +18,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/tidwall/gjson"
 
 	"beat/streams/social"
 )
@@ -115,7 +113,12 @@ func (c Commit) Marshal() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode commit: %w", err)
 	}
-	dst := append(head[:len(head)-1], `,"events":[`...)
+	size := len(head) + 16
+	for _, e := range c.Events {
+		size += len(`{"id":"","log":},`) + len(e.ID) + e.Log.Size()
+	}
+	dst := append(make([]byte, 0, size), head[:len(head)-1]...)
+	dst = append(dst, `,"events":[`...)
 	for i, e := range c.Events {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -132,45 +135,54 @@ func (c Commit) Marshal() ([]byte, error) {
 // UnmarshalCommit reads what Marshal wrote. The commit may share the memory
 // of data.
 func UnmarshalCommit(data []byte) (Commit, error) {
-	if !gjson.ValidBytes(data) {
-		return Commit{}, errors.New("decode commit: not JSON")
-	}
 	var c Commit
 	var err error
-	gjson.ParseBytes(data).ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	r := social.NewReader(data)
+	for key := range r.Members() {
+		switch key {
 		case "task":
-			err = json.Unmarshal([]byte(v.Raw), &c.Task)
+			err = r.Into(&c.Task)
 		case "seq":
-			c.Seq = int(v.Int())
+			c.Seq = r.Int()
 		case "part":
-			c.Part = int(v.Int())
+			c.Part = r.Int()
 		case "parts":
-			c.Parts = int(v.Int())
+			c.Parts = r.Int()
 		case "final":
-			if v.IsObject() {
-				c.Final = new(social.Final)
-				err = json.Unmarshal([]byte(v.Raw), c.Final)
-			}
+			err = r.Into(&c.Final)
 		case "raw":
-			err = json.Unmarshal([]byte(v.Raw), &c.Raw)
+			err = r.Into(&c.Raw)
 		case "parser":
-			c.Parser = int(v.Int())
+			c.Parser = r.Int()
 		case "events":
-			v.ForEach(func(_, e gjson.Result) bool {
-				c.Events = append(c.Events, Event{ID: e.Get("id").Str, Log: social.ParseLog(e.Get("log"))})
-				return true
-			})
+			for range r.Elements() {
+				c.Events = append(c.Events, readEvent(r))
+			}
 		}
-		return err == nil
-	})
-	switch {
-	case err != nil:
+		if err != nil {
+			return Commit{}, fmt.Errorf("decode commit: %w", err)
+		}
+	}
+	if err := r.Err(); err != nil {
 		return Commit{}, fmt.Errorf("decode commit: %w", err)
-	case c.Task.ID == 0 || c.Parts < 1 || c.Part < 0 || c.Part >= c.Parts:
+	}
+	if c.Task.ID == 0 || c.Parts < 1 || c.Part < 0 || c.Part >= c.Parts {
 		return Commit{}, fmt.Errorf("decode commit: task %d, part %d of %d", c.Task.ID, c.Part, c.Parts)
 	}
 	return c, nil
+}
+
+func readEvent(r *social.Reader) Event {
+	var e Event
+	for key := range r.Members() {
+		switch key {
+		case "id":
+			e.ID = r.Text()
+		case "log":
+			e.Log = r.Log()
+		}
+	}
+	return e
 }
 
 // A Task is one transition of a task, told downstream as

@@ -2,10 +2,7 @@ package social
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-
-	"github.com/tidwall/gjson"
 )
 
 // Logs and batches travel in messages many times for each time they are
@@ -31,34 +28,18 @@ func (l Log) AppendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
+// Size is about how long the object is: exactly, if no text needs escapes.
+func (l Log) Size() int {
+	return len(`{"kind":"","key":"","owner":"","handle":"","source":"","dimensions":,"metrics":}`) +
+		len(l.Kind) + len(l.Key) + len(l.Owner) + len(l.Handle) + len(l.Source) + l.Dimensions.size() + l.Metrics.size()
+}
+
+// PairsSize is the length of the pairs of l's dimensions and metrics, if no
+// key needs escapes.
+func (l Log) PairsSize() int { return l.Dimensions.pairsSize() + l.Metrics.pairsSize() }
+
 // MarshalJSON implements json.Marshaler.
 func (l Log) MarshalJSON() ([]byte, error) { return l.AppendJSON(nil), nil }
-
-// ParseLog reads what AppendJSON wrote. The log shares the memory of r. A
-// member that a later version added is ignored.
-func ParseLog(r gjson.Result) Log {
-	var l Log
-	r.ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
-		case "kind":
-			l.Kind = Kind(v.Str)
-		case "key":
-			l.Key = v.Str
-		case "owner":
-			l.Owner = v.Str
-		case "handle":
-			l.Handle = v.Str
-		case "source":
-			l.Source = v.Str
-		case "dimensions":
-			l.Dimensions = parseKVs(v)
-		case "metrics":
-			l.Metrics = parseKVs(v)
-		}
-		return true
-	})
-	return l
-}
 
 // Marshal is the message form of a batch.
 func (b Batch) Marshal() ([]byte, error) {
@@ -73,7 +54,12 @@ func (b Batch) Marshal() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode batch: %w", err)
 	}
-	dst := append(head[:len(head)-1], `,"logs":[`...)
+	size := len(head) + 16
+	for _, l := range b.Logs {
+		size += l.Size() + 1
+	}
+	dst := append(make([]byte, 0, size), head[:len(head)-1]...)
+	dst = append(dst, `,"logs":[`...)
 	for i, l := range b.Logs {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -86,37 +72,33 @@ func (b Batch) Marshal() ([]byte, error) {
 // UnmarshalBatch reads what Marshal wrote. The batch shares the memory of
 // data.
 func UnmarshalBatch(data []byte) (Batch, error) {
-	if !gjson.ValidBytes(data) {
-		return Batch{}, errors.New("decode batch: not JSON")
-	}
 	var b Batch
 	var err error
-	gjson.ParseBytes(data).ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	r := NewReader(data)
+	for key := range r.Members() {
+		switch key {
 		case "ask":
-			err = json.Unmarshal([]byte(v.Raw), &b.Ask)
+			err = r.Into(&b.Ask)
 		case "raw":
-			err = json.Unmarshal([]byte(v.Raw), &b.Raw)
+			err = r.Into(&b.Raw)
 		case "parser":
-			b.Parser = int(v.Int())
+			b.Parser = r.Int()
 		case "cursor":
-			b.Cursor = v.String()
+			b.Cursor = r.Text()
 		case "more":
-			b.More = v.Bool()
+			b.More = r.True()
 		case "final":
-			if v.IsObject() {
-				b.Final = new(Final)
-				err = json.Unmarshal([]byte(v.Raw), b.Final)
-			}
+			err = r.Into(&b.Final)
 		case "logs":
-			v.ForEach(func(_, l gjson.Result) bool {
-				b.Logs = append(b.Logs, ParseLog(l))
-				return true
-			})
+			for range r.Elements() {
+				b.Logs = append(b.Logs, r.Log())
+			}
 		}
-		return err == nil
-	})
-	if err != nil {
+		if err != nil {
+			return Batch{}, fmt.Errorf("decode batch: %w", err)
+		}
+	}
+	if err := r.Err(); err != nil {
 		return Batch{}, fmt.Errorf("decode batch: %w", err)
 	}
 	return b, nil

@@ -75,6 +75,15 @@ func (k KVs) AppendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
+// size is about how long the object form is.
+func (k KVs) size() int {
+	n := len("{}")
+	for _, kv := range k {
+		n += len(kv.Key) + len(`"":,`) + max(len(kv.Value), len("null"))
+	}
+	return n
+}
+
 // AppendUnique appends the object form with each key once: the place of the
 // first and the value of the last, as a Python dictionary would have it.
 func (k KVs) AppendUnique(dst []byte) []byte {
@@ -113,6 +122,10 @@ func (k KVs) AppendPairs(dst []byte) []byte {
 	return append(dst, ']')
 }
 
+func (k KVs) pairsSize() int {
+	return k.size() + len(k)*(len(`{"key":"","value":},`)-len(`"":,`))
+}
+
 func (k KVs) has(key string) bool {
 	for _, kv := range k {
 		if kv.Key == key {
@@ -127,18 +140,9 @@ func (k KVs) MarshalJSON() ([]byte, error) { return k.AppendJSON(nil), nil }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (k *KVs) UnmarshalJSON(b []byte) error {
-	*k = parseKVs(gjson.ParseBytes(bytes.Clone(b)))
-	return nil
-}
-
-// parseKVs reads the object form. Values share the memory of r.
-func parseKVs(r gjson.Result) KVs {
-	var out KVs
-	r.ForEach(func(key, value gjson.Result) bool {
-		out = append(out, KV{key.String(), json.RawMessage(value.Raw)})
-		return true
-	})
-	return out
+	r := NewReader(bytes.Clone(b))
+	*k = r.KVs()
+	return r.Err()
 }
 
 func appendValue(dst []byte, v json.RawMessage) []byte {
