@@ -101,6 +101,7 @@ func (g *Gateway) Handler() http.Handler {
 		"/readyz":                                {"GET": g.readyz, "HEAD": g.readyz},
 		"/profiles/{platform}/byhandle/{handle}": {"GET": g.byHandle},
 		"/social-profile-service/{platform}/byhandle/{handle}": {"GET": g.byHandle},
+		"/posts/{platform}/byshortcode/{shortcode}":            {"GET": g.byShortcode},
 		// GET reads by id, POST takes the flow from its body.
 		"/scrape_request_log/flow/{flow}": {"GET": g.readTask, "POST": g.createTask},
 	}

@@ -128,7 +128,7 @@ func (s *site) work(n int, status string, tell bool, effect func(task)) func() [
 			if effect != nil {
 				effect(k)
 			}
-			s.exec("UPDATE scrape_request_log SET status = $2, data = 'None', scraped_at = now() WHERE id = $1", k.id, status)
+			s.exec("UPDATE scrape_request_log SET status = $2, data = coalesce(data, 'None'), scraped_at = now() WHERE id = $1", k.id, status)
 			if tell {
 				s.g.TaskDone(k.id)
 			}

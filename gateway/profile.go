@@ -77,6 +77,10 @@ var kinds = map[string]profileKind{
 
 var platforms = []string{"instagram", "youtube", "shopify"}
 
+var wrongPlatform = problem{[]any{"path", "platform"},
+	"value is not a valid enumeration member; permitted: '" + strings.Join(platforms, "', '") + "'",
+	"type_error.enum", map[string]any{"enum_values": platforms}}
+
 // platformOf reads a path value: lower case, or all upper case.
 func platformOf(s string) (string, bool) {
 	for _, p := range platforms {
@@ -98,9 +102,7 @@ func (g *Gateway) byHandle(w http.ResponseWriter, r *http.Request) {
 	}
 	platform, ok := platformOf(r.PathValue("platform"))
 	if !ok {
-		invalid(w, problem{[]any{"path", "platform"},
-			"value is not a valid enumeration member; permitted: '" + strings.Join(platforms, "', '") + "'",
-			"type_error.enum", map[string]any{"enum_values": platforms}})
+		invalid(w, wrongPlatform)
 		return
 	}
 	kind, ok := kinds[platform]
@@ -139,10 +141,7 @@ func (g *Gateway) byHandle(w http.ResponseWriter, r *http.Request) {
 	}{success("Profile Retrieved"), profile})
 }
 
-var (
-	errNoRow  = errors.New("no such account")
-	errFailed = errors.New("the refresh failed")
-)
+var errNoRow = errors.New("no such account")
 
 func (g *Gateway) profile(ctx context.Context, kind profileKind, key string, ask want) (any, error) {
 	row, err := kind.read(g, ctx, key)
@@ -173,24 +172,13 @@ func (g *Gateway) refresh(ctx context.Context, kind profileKind, key string, ask
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Wait)
 	defer cancel()
 	name, args := kind.flow(key, ask.full)
-	params, err := json.Marshal(args)
+	req, err := onDemand(name, key, args)
 	if err != nil {
-		return err
-	}
-	f, ok := flow.ByName(name)
-	if !ok {
-		return fmt.Errorf("no flow %s", name)
-	}
-	if _, err := f.Decode(params); err != nil {
 		return err // empty, or too long for any platform
 	}
 	limit := ""
 	if ask.full {
 		limit = kind.limit
-	}
-	req := schedule.Request{
-		Flow: name, Platform: kind.platform, Params: params, Priority: priority,
-		JoinKey: new("ondemand:" + name + ":" + key), RetryCount: new(1),
 	}
 	if !ask.urgent && g.busy(ctx, limit) {
 		// With a key of its own: nobody waits for the night.
@@ -211,24 +199,44 @@ func (g *Gateway) refresh(ctx context.Context, kind profileKind, key string, ask
 		}
 		return err
 	}
-	task, err := g.queue.Enqueue(ctx, req)
+	task, err := g.enqueue(ctx, req)
 	if err != nil {
-		if ctx.Err() != nil {
-			return errTimeout
-		}
 		return err
 	}
 	if task.Joined {
 		g.giveBack(ctx, taken)
 	}
-	ended, err := g.wait(ctx, task.ID)
+	return g.ended(ctx, task.ID)
+}
+
+// onDemand is a task that somebody waits for. All that ask for key at once share
+// it.
+func onDemand(name, key string, args any) (schedule.Request, error) {
+	params, err := json.Marshal(args)
 	if err != nil {
-		return err
+		return schedule.Request{}, err
 	}
-	if ended == social.Failed {
-		return fmt.Errorf("task %d: %w", task.ID, errFailed)
+	f, ok := flow.ByName(name)
+	if !ok {
+		return schedule.Request{}, fmt.Errorf("no flow %s", name)
 	}
-	return nil
+	if _, err := f.Decode(params); err != nil {
+		return schedule.Request{}, err
+	}
+	return schedule.Request{
+		Flow: name, Platform: f.Platform, Params: params, Priority: priority,
+		JoinKey: new("ondemand:" + name + ":" + key), RetryCount: new(1),
+	}, nil
+}
+
+// enqueue stores a task, or finds the one to join. It returns errTimeout when
+// ctx ends before that.
+func (g *Gateway) enqueue(ctx context.Context, req schedule.Request) (schedule.Enqueued, error) {
+	task, err := g.queue.Enqueue(ctx, req)
+	if err != nil && ctx.Err() != nil {
+		return task, errTimeout
+	}
+	return task, err
 }
 
 // A channel is a YouTube profile object, contract 3.16.2.

@@ -3,6 +3,9 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -58,33 +61,66 @@ func (g *Gateway) TaskDone(id int64) {
 // goes on, and its rows will be there for the next request.
 var errTimeout = errors.New("the task has not ended yet")
 
-// wait returns how task id ended. Failing reads are tried again until ctx ends.
-func (g *Gateway) wait(ctx context.Context, id int64) (string, error) {
+// A failure is the data of a task that failed.
+type failure string
+
+func (f failure) Error() string { return "the task failed: " + string(f) }
+
+// tuple is how the failure of a provider begins (contract/http.md 8).
+var tuple = regexp.MustCompile(`^\((\d{1,3}), (?:'([^']*)'|"([^"]*)")\)`)
+
+// status is the code and the message of the provider; false when the task did
+// not fail for what one said.
+func (f failure) status() (code int, message string, ok bool) {
+	m := tuple.FindStringSubmatch(string(f))
+	if m == nil {
+		return 0, "", false
+	}
+	code, err := strconv.Atoi(m[1])
+	return code, m[2] + m[3], err == nil
+}
+
+// outage reports whether err is that a provider, or we, did not answer in time:
+// older values are then better than none.
+func outage(err error) bool {
+	if f, ok := errors.AsType[failure](err); ok {
+		code, _, told := f.status()
+		return told && (code == 0 || code >= 500)
+	}
+	return errors.Is(err, errTimeout)
+}
+
+// ended waits for task id and returns nil when it is COMPLETE, a failure when it
+// is FAILED. Failing reads are tried again until ctx ends.
+func (g *Gateway) ended(ctx context.Context, id int64) error {
 	woken, leave := g.waiters.add(id)
 	defer leave()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		status, err := g.status(ctx, id)
-		if err == nil && (status == social.Complete || status == social.Failed) {
-			return status, nil
+		status, data, err := g.outcome(ctx, id)
+		switch {
+		case err == nil && status == social.Complete:
+			return nil
+		case err == nil && status == social.Failed:
+			return fmt.Errorf("task %d: %w", id, failure(data))
 		}
 		if err != nil && ctx.Err() == nil {
 			g.lg.WarnContext(ctx, "read task status", "task", id, "err", err)
 		}
 		select {
 		case <-ctx.Done():
-			return "", errTimeout
+			return errTimeout
 		case <-woken:
 		case <-tick.C:
 		}
 	}
 }
 
-func (g *Gateway) status(ctx context.Context, id int64) (string, error) {
+func (g *Gateway) outcome(ctx context.Context, id int64) (status, data string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	var s *string
-	err := g.db.QueryRow(ctx, `SELECT status FROM scrape_request_log WHERE id = $1`, id).Scan(&s)
-	return value(s), err
+	err = g.db.QueryRow(ctx, `SELECT coalesce(status, ''), coalesce(data, '') FROM scrape_request_log WHERE id = $1`, id).
+		Scan(&status, &data)
+	return status, data, err
 }

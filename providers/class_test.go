@@ -225,7 +225,8 @@ func TestClassify(t *testing.T) {
 		for k, v := range tt.header {
 			a.Header.Set(k, v)
 		}
-		hit[asks[tt.source].p.Class(a)] = true
+		s := asks[tt.source]
+		hit[s.p.Class(s.p.Calls[s.ask.Fetch], a)] = true
 		err := classify(tt.source, a)
 		switch {
 		case tt.kind == nil && err == nil:

@@ -10,15 +10,15 @@ import (
 )
 
 // Classify is what an answer means: nil when it can be parsed, else how it
-// failed. The rows of p are read first, then those for all sources, and the
-// first that the answer fits decides. An answer that they let pass is
-// judged by its shape.
+// failed. The rows of call are read first, then those of p, then those for all
+// sources, and the first that the answer fits decides. An answer that they let
+// pass is judged by its shape.
 //
 // It is pure. A body is looked into only as far as a row asks for it, and no
 // body makes it panic.
 func Classify(p *Provider, call Call, ask social.Ask, a Answer) *Error {
 	b := body{raw: a.Body}
-	c := p.class(a, &b)
+	c := p.class(call, a, &b)
 	if c.Kind == nil {
 		return call.Judge(ask, a)
 	}
@@ -56,11 +56,11 @@ func Classify(p *Provider, call Call, ask social.Ask, a Answer) *Error {
 	return e
 }
 
-// Class is the row that a falls into.
-func (p *Provider) Class(a Answer) *Class { return p.class(a, &body{raw: a.Body}) }
+// Class is the row that an answer to call falls into.
+func (p *Provider) Class(call Call, a Answer) *Class { return p.class(call, a, &body{raw: a.Body}) }
 
-func (p *Provider) class(a Answer, b *body) *Class {
-	for _, rows := range [...][]Class{p.Classes, defaults} {
+func (p *Provider) class(call Call, a Answer, b *body) *Class {
+	for _, rows := range [...][]Class{call.Classes, p.Classes, defaults} {
 		for i := range rows {
 			if rows[i].fits(a.Status, b) {
 				return &rows[i]

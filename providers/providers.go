@@ -143,6 +143,8 @@ type Call struct {
 	// Request builds the call. An error means that the ask itself cannot be
 	// put to this provider (a malformed handle, say).
 	Request func(c Credential, ask social.Ask) (Request, error)
+	// Classes are its own rows for Classify, read before those of its provider.
+	Classes []Class
 	// Judge says whether an answer that the classes let pass (see Classify) has
 	// the shape that Parse reads: nil, or an *Error.
 	Judge func(ask social.Ask, a Answer) *Error

@@ -422,6 +422,7 @@ func TestGateway(t *testing.T) {
 		}
 		return res.StatusCode, strings.TrimSpace(string(b))
 	}
+	slow := w.box.Inject(sandbox.Fault{Kind: "slow", Delay: time.Second}) // so that all four are there before the first is done
 	done := make(chan string, 4)
 	for range 4 { // at once: they share one task
 		go func() {
@@ -444,6 +445,7 @@ func TestGateway(t *testing.T) {
 			}
 		}
 	}
+	w.box.Clear(slow)
 	if n := w.int("SELECT count(*) FROM scrape_request_log"); n != 1 {
 		t.Errorf("tasks of four requests at once: got %d, want 1", n)
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -181,13 +182,20 @@ func sandboxCredentials(ctx context.Context, db *pgxpool.Pool, alias map[string]
 	}
 	defer box.Close()
 	for _, c := range box.Credentials() {
-		_, err := db.Exec(ctx, `
-INSERT INTO credential (idempotency_key, source, credentials, enabled, created_at, updated_at)
-VALUES ($1, $2, $3, true, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC')
-ON CONFLICT (idempotency_key) DO NOTHING`, "sandbox-"+c.Source, c.Source, c.Fields)
-		if err != nil {
-			return fmt.Errorf("insert the sandbox's credentials: %w", err)
+		if err := insertCredential(ctx, db, c); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func insertCredential(ctx context.Context, db *pgxpool.Pool, c sandbox.Credential) error {
+	_, err := db.Exec(ctx, `
+INSERT INTO credential (idempotency_key, source, handle, credentials, enabled, created_at, updated_at)
+VALUES ($1, $2, nullif($3, ''), $4, true, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC')
+ON CONFLICT (idempotency_key) DO NOTHING`, strings.TrimSuffix("sandbox-"+c.Source+"-"+c.Handle, "-"), c.Source, c.Handle, c.Fields)
+	if err != nil {
+		return fmt.Errorf("insert the sandbox's credentials: %w", err)
 	}
 	return nil
 }

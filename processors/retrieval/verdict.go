@@ -72,6 +72,8 @@ func (r *Retrieval) judged(ctx context.Context, f flow.Flow, a social.Ask, w cho
 		}
 	}
 	switch {
+	case then.cred == refuse && raw.ID != "" && !r.anyone(a):
+		// It was the last that could be asked: what it said is why the task fails.
 	case then.ask == again:
 		return later(a, time.Time{}, "")
 	case w.probe && then.down: // it was asked to see, which is no attempt of the task's
@@ -103,6 +105,14 @@ func (r *Retrieval) note(ctx context.Context, w choice, failed bool, e *provider
 	}
 	r.lg.Error("source is down, the others are asked", "provider", source, "until", till, "err", e)
 	return nil
+}
+
+// anyone reports whether a source is left that has a credential, ready or
+// resting, to ask with.
+func (r *Retrieval) anyone(a social.Ask) bool {
+	return slices.ContainsFunc(flow.Candidates(a), func(s string) bool {
+		return r.providers.Answers(s, a.Fetch) && r.creds.Usable(s, a.Handle)
+	})
 }
 
 // alone reports whether nobody but one source answers the question at all. Only

@@ -27,6 +27,7 @@ func Named(source string, calls map[social.Fetch]providers.Call) map[social.Fetc
 	for fetch, c := range calls {
 		name := source + " " + string(fetch)
 		out[fetch] = providers.Call{
+			Classes: c.Classes,
 			Request: func(cred providers.Credential, ask social.Ask) (providers.Request, error) {
 				r, err := c.Request(cred, ask)
 				if err != nil {

@@ -50,6 +50,7 @@ type pathKind int
 const (
 	unknownPath pathKind = iota
 	graphProfile
+	graphInsights
 	infoByID
 	infoByName
 	postsPage
@@ -59,33 +60,41 @@ const (
 )
 
 type routeRow struct {
-	source, path string
-	prefix       bool
+	source, path string // * in a path is any text
 	kind         pathKind
 	fetch        social.Fetch
 	member       string // what fault wrongtype spoils
 	with         string // and puts in its place
 }
 
-// routes says which path is which question. prefix rows match what follows
-// too, the others match exactly.
+// routes says which path is which question: the first row that it matches.
 var routes = []routeRow{
-	{GraphAPI, "/v", true, graphProfile, social.ProfileByHandle, "ig_id", `{"low":1}`},
-	{ArrayBobo, "/ig/info/", false, infoByID, social.ProfileByID, "pk", `{"low":1}`},
-	{ArrayBobo, "/ig/info_username/", false, infoByName, social.ProfileByHandle, "pk", `{"low":1}`},
-	{ArrayBobo, "/ig/posts/", false, postsPage, social.PostsByID, "edges", `{"0":"GraphImage"}`},
-	{ArrayBobo, "/ig/reels_posts/", false, reelsPage, social.Reels, "items", `{"0":"clips"}`},
-	{ArrayBobo, "/ig/post_info/", false, postInfo, social.PostByShortcode, "shortcode", `["C"]`},
-	{YTAPI, "/youtube/v3/channels", false, channels, social.ChannelsByIDs, "items", `{"0":"youtube#channel"}`},
-	{YTAPI, "/channels", false, channels, social.ChannelsByIDs, "items", `{"0":"youtube#channel"}`},
+	{GraphAPI, "/v*/insights", graphInsights, social.PostInsights, "data", `{"0":"reach"}`},
+	{GraphAPI, "/v*", graphProfile, social.ProfileByHandle, "ig_id", `{"low":1}`},
+	{ArrayBobo, "/ig/info/", infoByID, social.ProfileByID, "pk", `{"low":1}`},
+	{ArrayBobo, "/ig/info_username/", infoByName, social.ProfileByHandle, "pk", `{"low":1}`},
+	{ArrayBobo, "/ig/posts/", postsPage, social.PostsByID, "edges", `{"0":"GraphImage"}`},
+	{ArrayBobo, "/ig/reels_posts/", reelsPage, social.Reels, "items", `{"0":"clips"}`},
+	{ArrayBobo, "/ig/post_info/", postInfo, social.PostByShortcode, "shortcode", `["C"]`},
+	{YTAPI, "/youtube/v3/channels", channels, social.ChannelsByIDs, "items", `{"0":"youtube#channel"}`},
+	{YTAPI, "/channels", channels, social.ChannelsByIDs, "items", `{"0":"youtube#channel"}`},
 }
 
 func route(source, path string) (pathKind, social.Fetch) {
 	for i := range routes {
 		r := &routes[i]
-		if r.source == source && (r.path == path || r.prefix && strings.HasPrefix(path, r.path)) {
+		if r.source == source && r.matches(path) {
 			return r.kind, r.fetch
 		}
 	}
 	return unknownPath, ""
+}
+
+func (r *routeRow) matches(path string) bool {
+	begin, end, open := strings.Cut(r.path, "*")
+	if !open {
+		return path == r.path
+	}
+	rest, ok := strings.CutPrefix(path, begin)
+	return ok && strings.HasSuffix(rest, end)
 }

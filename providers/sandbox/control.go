@@ -15,6 +15,7 @@ const help = `beat provider sandbox: answers like the real providers. All data i
 except for what came from a folder of fixtures.
 
   /graphapi/v12.0/17841400000009999?fields=business_discovery.username(creator00001){id}
+  /graphapi/v12.0/17900000000002000/insights?metric=reach,saved&period=lifetime
   /rapidapi-arraybobo/ig/info_username/?user=creator00001
   /rapidapi-arraybobo/ig/info/?id_user=4000000001
   /rapidapi-arraybobo/ig/posts/?id_user=4000000001[&end_cursor=…]

@@ -151,7 +151,7 @@ func fbid(a account) uint64 { return 17841400000000000 + a.id%99_999_999_999 }
 // appendMedia appends a media object of Graph.
 func (s *Sandbox) appendMedia(b []byte, l timeline, p item) []byte {
 	f := l.form(p)
-	b = appendUint(b, `{"id":"`, 17_850_000_000_000_000+p.pk%499_999_999_999_999)
+	b = appendUint(b, `{"id":"`, l.mediaID(p))
 	b = append(append(b, `","username":"`...), l.a.handle...)
 	b = appendUint(b, `","comments_count":`, l.comments(p))
 	if l.a.trait != hiddenLikes {
@@ -176,6 +176,54 @@ func (s *Sandbox) appendMedia(b []byte, l timeline, p item) []byte {
 	}
 	b = append(b, p.code[:]...)
 	return append(b, `\/"}`...)
+}
+
+// metrics are what insights may be asked for.
+var metrics = map[string]func(l timeline, p item) uint64{
+	"likes":              timeline.likes,
+	"comments":           timeline.comments,
+	"plays":              timeline.plays,
+	"video_views":        timeline.views,
+	"reach":              timeline.reach,
+	"impressions":        func(l timeline, p item) uint64 { return l.reach(p) * p.between(11, 11, 16) / 10 },
+	"saved":              timeline.saved,
+	"shares":             timeline.shares,
+	"engagement":         func(l timeline, p item) uint64 { return l.likes(p) + l.comments(p) + l.saved(p) },
+	"total_interactions": func(l timeline, p item) uint64 { return l.likes(p) + l.comments(p) + l.saved(p) + l.shares(p) },
+}
+
+func (l timeline) reach(p item) uint64  { return l.likes(p)*p.between(10, 6, 19) + p.between(10, 6, 19) }
+func (l timeline) saved(p item) uint64  { return l.likes(p) / p.between(12, 15, 60) }
+func (l timeline) shares(p item) uint64 { return l.likes(p) / p.between(13, 30, 90) }
+
+// insights answers how a post did, to the account that it is of.
+func (s *Sandbox) insights(c call, b []byte) answer {
+	id := strings.Split(c.path, "/")[2]
+	l, p, ok := s.world.byMedia(id)
+	if owner, bound := strings.CutPrefix(c.key(), boundToken); !ok || bound && owner != l.a.handle && l.owner != 0 {
+		return graphError(b, http.StatusBadRequest, "Unsupported get request. Object with ID '"+id+
+			"' does not exist, cannot be loaded due to missing permissions, or does not support this operation", 100, 33)
+	}
+	asked := c.q.Get("metric")
+	if asked == "" {
+		return graphError(b, http.StatusBadRequest, "(#100) The parameter metric is required", 100, 0)
+	}
+	b = append(b, `{"data":[`...)
+	for i, name := range strings.Split(asked, ",") {
+		count := metrics[name]
+		if count == nil {
+			return graphError(b[:0], http.StatusBadRequest, "(#100) metric["+strconv.Itoa(i)+"] must be one of the known values", 100, 0)
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, `{"name":"`...), name...)
+		b = appendUint(b, `","period":"lifetime","values":[{"value":`, count(l, p))
+		b = appendStr(append(b, `}],"title":`...), strings.ReplaceAll(name, "_", " "))
+		b = append(append(b, `,"id":"`...), id...)
+		b = append(append(append(b, `\/insights\/`...), name...), `\/lifetime"}`...)
+	}
+	return answer{http.StatusOK, append(b, `]}`...), built}
 }
 
 // captioned says whether an item has a caption; one in sixteen has none.

@@ -7,6 +7,7 @@
 // BaseURL(root, source) and its own paths follow:
 //
 //	/graphapi/{version}/{user_id}?fields=business_discovery.username(h){…}
+//	/graphapi/{version}/{media_id}/insights?metric=…
 //	/rapidapi-arraybobo/ig/info/  info_username/  posts/  reels_posts/  post_info/
 //	/ytapitoken/youtube/v3/channels  (also /ytapitoken/channels)
 //	/_sandbox/…                      faults, quotas, keys, stats, fixtures; see GET /
@@ -45,6 +46,12 @@
 // posts are three days apart, so that page 1 ends before the last 30 days;
 // what is newest is decided by Config.Now to the hour, so that the Graph
 // profile and page 1 of the posts show the same ones. Counts grow by the hour.
+//
+// The Graph media id of a post of creator<N> says which post it is, so its
+// insights have the likes and comments that the post has elsewhere. Those of any
+// other id of Graph's range are made up from the id alone. A token
+// sandbox-token-<handle> is of that account: the posts of others are missing for
+// it, see Bound.
 //
 // # Real answers
 //
@@ -185,8 +192,19 @@ func (s *Sandbox) BaseURL(root, source string) string {
 // A Credential is a row of table credential that the sandbox accepts.
 type Credential struct {
 	Source string
+	Handle string            // account that it belongs to, "" for a pooled key
 	Fields map[string]string // the credentials column
 }
+
+// Bound is the row of an account's own Graph token.
+func (s *Sandbox) Bound(handle string) Credential {
+	a, _ := s.world.byHandle(handle)
+	return Credential{GraphAPI, handle, map[string]string{
+		"token": boundToken + a.handle, "user_id": strconv.FormatUint(fbid(a), 10)}}
+}
+
+// boundToken is what the token of one account begins with.
+const boundToken = "sandbox-token-"
 
 // Credentials are the rows to insert before anything can be asked, those of
 // Sources first. With Config.CheckKeys every key that begins with "sandbox-" is
@@ -194,13 +212,13 @@ type Credential struct {
 // refused as an expired one is.
 func (s *Sandbox) Credentials() []Credential {
 	rows := []Credential{
-		{GraphAPI, map[string]string{"token": "sandbox-token", "user_id": "17841400000009999"}},
-		{ArrayBobo, map[string]string{"X-RapidAPI-Key": "sandbox-key", "X-RapidAPI-Host": "instagram-scraper-2022.p.rapidapi.com"}},
-		{YTAPI, map[string]string{"key": "sandbox-key"}},
+		{GraphAPI, "", map[string]string{"token": "sandbox-token", "user_id": "17841400000009999"}},
+		{ArrayBobo, "", map[string]string{"X-RapidAPI-Key": "sandbox-key", "X-RapidAPI-Host": "instagram-scraper-2022.p.rapidapi.com"}},
+		{YTAPI, "", map[string]string{"key": "sandbox-key"}},
 	}
 	for _, alias := range slices.Sorted(maps.Keys(s.cfg.Alias)) {
 		like := slices.Index(Sources, s.cfg.Alias[alias])
-		rows = append(rows, Credential{alias, maps.Clone(rows[like].Fields)})
+		rows = append(rows, Credential{alias, "", maps.Clone(rows[like].Fields)})
 	}
 	return rows
 }
@@ -267,6 +285,8 @@ func (s *Sandbox) right(c call, b []byte) answer {
 	switch c.kind {
 	case graphProfile:
 		return s.graph(c.path, q, b)
+	case graphInsights:
+		return s.insights(c, b)
 	case infoByID:
 		return s.info(b, q.Get("id_user"), true)
 	case infoByName:

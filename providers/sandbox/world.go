@@ -40,6 +40,8 @@ var prefixes = [traits]string{"", "private", "empty", "noreels", "busy", "person
 //	media pk            2^61 + x×mix mod 2^61, x = owner<<11 | reel<<10 | number
 //	owner               the id when below 2^49, else 2^49 + 49 bits of its hash
 //	shortcode           the pk in base 64, as Instagram does it: 11 characters
+//	Graph media id      of creator<N>: 1.79e16 + (N<<11 | reel<<10 | number);
+//	                    else 1.785e16 + pk mod 5e13
 const (
 	creators  = 4_000_000_000
 	hashed    = 5_000_000_000
@@ -315,9 +317,45 @@ func (w *world) byShortcode(code string) (timeline, item, bool) {
 	x := pk * unmix & pkMask // the bit 2^61 is a multiple of 2^61 and drops out
 	a := w.byOwner(x >> 11)
 	l := w.timeline(a, int(x>>10&1))
-	n := l.newest - (l.newest-int64(x&(numbers-1)))&(numbers-1)
-	p := l.item(n)
-	return l, p, bits.Len64(pk) == pkBits+1
+	return l, l.numbered(x), bits.Len64(pk) == pkBits+1
+}
+
+const (
+	graphMedia   = 17_900_000_000_000_000 // of creators; what is below is made up
+	graphMadeUp  = 17_850_000_000_000_000
+	madeUp       = graphMedia - graphMadeUp
+	creatorCount = hashed - creators
+)
+
+// mediaID is the Graph id of an item.
+func (l timeline) mediaID(p item) uint64 {
+	if n := l.a.id - creators; l.a.id >= creators && n < creatorCount {
+		return graphMedia + (n<<11 | uint64(l.k)<<10 | uint64(p.ord)&(numbers-1))
+	}
+	return graphMadeUp + p.pk%madeUp
+}
+
+// byMedia is the item behind a Graph id, with owner 0 when it is made up from the
+// id; false when there is none.
+func (w *world) byMedia(s string) (timeline, item, bool) {
+	id, ok := parseID(s)
+	switch {
+	case !ok || id < graphMadeUp || id >= graphMedia+creatorCount<<11:
+		return timeline{}, item{}, false
+	case id < graphMedia:
+		l := w.timeline(w.byNumber(creators+hash(id, 1)%creatorCount), posts)
+		p := item{pk: id, seed: hash(id, 2), at: l.hour - 30*24*3600}
+		l.owner = 0
+		return l, p, true
+	}
+	x := id - graphMedia
+	l := w.timeline(w.byNumber(creators+x>>11), int(x>>10&1))
+	return l, l.numbered(x), true
+}
+
+// numbered is the newest item whose number ends with the low bits of x.
+func (l timeline) numbered(x uint64) item {
+	return l.item(l.newest - (l.newest-int64(x&(numbers-1)))&(numbers-1))
 }
 
 // owner is an id in 50 bits.

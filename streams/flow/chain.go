@@ -22,12 +22,24 @@ func (f Flow) First(t social.TaskRef, p Params) (social.Ask, error) {
 		if s.Batch > 0 {
 			a.Keys, a.State.Rest = batch(keys, s.Batch)
 		}
+		for _, name := range by.With {
+			a.Keys = append(slices.Clip(a.Keys), p[name]...)
+		}
 		if h := p["handle"]; len(h) > 0 {
 			a.State.Handle = h[0]
 		}
+		a.Handle = s.asker(a.State)
 		return a, nil
 	}
 	return social.Ask{}, &ParamError{s.Ask[0].Param, fmt.Sprintf("%s() needs %s", f.Name, f.needs())}
+}
+
+// asker is whose credential the step is asked with, "" for any.
+func (s Step) asker(st social.State) string {
+	if s.Bound {
+		return st.Handle
+	}
+	return ""
 }
 
 func batch(keys []string, n int) (now, rest []string) {
@@ -126,6 +138,7 @@ func (f Flow) leave(n social.Ask) (social.Ask, *social.Final) {
 			}
 			n.Fetch, n.Keys, n.Cursor, n.Source = by.Fetch, []string{key}, "", ""
 			n.Page, n.State.Items, n.State.Rest = 0, 0, nil
+			n.Handle = s.asker(n.State)
 			return n, nil
 		}
 	}
@@ -194,8 +207,12 @@ func (f Flow) Fail(a social.Ask, t social.Attempt, usable func(source string) bo
 
 // GiveUp ends the step of an ask for which no source is left.
 func (f Flow) GiveUp(a social.Ask) (next social.Ask, final *social.Final, answered bool) {
-	if !f.Steps[a.Step].Optional {
-		return social.Ask{}, &social.Final{Status: social.Failed, Data: Reason(a.Attempts)}, true
+	if s := f.Steps[a.Step]; !s.Optional {
+		data := Reason(a.Attempts)
+		if len(a.Attempts) == 0 && s.Nobody != "" {
+			data = s.Nobody
+		}
+		return social.Ask{}, &social.Final{Status: social.Failed, Data: data}, true
 	}
 	n := a
 	n.Seq++

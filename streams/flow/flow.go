@@ -37,6 +37,10 @@ type Step struct {
 	Pages    Pages // zero: one answer ends the step
 	Batch    int   // keys per ask, for a list of keys; 0: all in one
 	Optional bool  // its failure does not fail the task; what was parsed stays
+	Bound    bool  // only a credential of the account in parameter handle may ask
+	// Nobody is the data of a task that fails here because there is no
+	// credential to ask with; "" is that of Reason.
+	Nobody string
 	// Only says whether the step is taken; nil is always.
 	Only func(social.State) bool
 }
@@ -44,6 +48,7 @@ type Step struct {
 // By says where the key of an ask comes from and what is asked with it.
 type By struct {
 	Param string                    // a parameter of the task, text or list of text
+	With  []string                  // more parameters, each one text: they follow as further keys
 	State func(social.State) string // or what an earlier answer left behind
 	Fetch social.Fetch
 }
@@ -65,6 +70,7 @@ var Sources = map[social.Fetch][]string{
 	social.Reels:           {"rapidapi-arraybobo", "rocketapi"},
 	social.PostByShortcode: {"rapidapi-arraybobo", "rapidapi-jotucker", "rocketapi", "lama"},
 	social.ChannelsByIDs:   {"ytapitoken"},
+	social.PostInsights:    {"graphapi"},
 	social.Followers:       {"rapidapi-jotucker", "rocketapi"},
 }
 
@@ -121,12 +127,20 @@ func Check(all []Flow, answers func(source string, fetch social.Fetch) bool) err
 			if len(s.Ask) == 0 {
 				return fmt.Errorf("flow %s, step %s: asks nothing", f.Name, s.Name)
 			}
+			if s.Bound && !f.oneText("handle") {
+				return fmt.Errorf("flow %s, step %s: is bound to the parameter handle, which must be a text that is always there", f.Name, s.Name)
+			}
 			for _, by := range s.Ask {
 				if (by.Param == "") == (by.State == nil) {
 					return fmt.Errorf("flow %s, step %s: needs a parameter or a state, not both", f.Name, s.Name)
 				}
 				if by.Param != "" && !slices.ContainsFunc(f.Params, func(p Param) bool { return p.Name == by.Param }) {
 					return fmt.Errorf("flow %s, step %s: parameter %q is not in the table", f.Name, s.Name, by.Param)
+				}
+				for _, name := range by.With {
+					if by.Param == "" || s.Batch > 0 || !f.oneText(name) {
+						return fmt.Errorf("flow %s, step %s: parameter %q cannot follow as a key", f.Name, s.Name, name)
+					}
 				}
 				if answers != nil && !slices.ContainsFunc(Sources[by.Fetch], func(s string) bool { return answers(s, by.Fetch) }) {
 					return fmt.Errorf("flow %s, step %s: no known source answers %s", f.Name, s.Name, by.Fetch)
@@ -135,4 +149,11 @@ func Check(all []Flow, answers func(source string, fetch social.Fetch) bool) err
 		}
 	}
 	return nil
+}
+
+// oneText reports whether each task of the flow has one text as that parameter.
+func (f Flow) oneText(name string) bool {
+	return slices.ContainsFunc(f.Params, func(p Param) bool {
+		return p.Name == name && p.Type == Text && !p.Optional && !p.Null
+	})
 }

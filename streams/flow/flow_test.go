@@ -27,6 +27,10 @@ func TestDecode(t *testing.T) {
 		{"refresh_profile_basic", `{"handle":null,"profile_id":"7"}`, ""},
 		{"refresh_profile_basic", `{"handle":null,"profile_id":null}`, "to hold a value"},
 		{"refresh_profile_basic", `{"handle":"a"}`, "'profile_id'"},
+		{"refresh_post_insights", `{"shortcode":"C1","handle":"x","post_id":"17","post_type":"reels"}`, ""},
+		{"refresh_post_insights", `{"shortcode":"C1","handle":"x","post_id":"17","post_type":""}`, "'post_type' must not be empty"},
+		{"refresh_post_insights", `{"shortcode":"C1","handle":null,"post_id":"17","post_type":"reels"}`, "'handle' must be text, got null"},
+		{"refresh_post_insights", `{"shortcode":"C1","handle":"x","post_type":"reels"}`, "missing 1 required positional argument: 'post_id'"},
 		{"refresh_yt_profiles", `{"channel_ids":["a","b"]}`, ""},
 		{"refresh_yt_profiles", `{"channel_ids":"a"}`, "must be a list of text, got text"},
 		{"refresh_yt_profiles", `{"channel_ids":["a",1]}`, "element 1 must be text"},
@@ -244,5 +248,72 @@ func TestRestartHasIDsOfItsOwn(t *testing.T) {
 			t.Fatalf("id of the restart %+v twice", a)
 		}
 		ids[a.ID()] = true
+	}
+}
+
+// One ask with all that is to be known of the post, for the credential of the
+// handle alone; without one, the text of the existing system.
+func TestInsightsAreAskedByTheOwner(t *testing.T) {
+	f, _ := ByName("refresh_post_insights")
+	shortcode := append(make([]string, 0, 8), "C1") // with room: it is not to be written into
+	a, err := f.First(social.TaskRef{}, Params{"shortcode": shortcode, "handle": {"x"}, "post_id": {"17"}, "post_type": {"reels"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Fetch != social.PostInsights || strings.Join(a.Keys, " ") != "C1 17 reels" || a.Handle != "x" || shortcode[:2][1] != "" {
+		t.Errorf("got %+v", a)
+	}
+	if _, final := f.Next(a, Outcome{Items: 1, At: now}); final == nil || final.Status != social.Complete || final.Data != "None" {
+		t.Errorf("end: got %+v", final)
+	}
+	if _, final, answered := f.GiveUp(a); !answered || final == nil || final.Status != social.Failed || final.Data != "No cred is available at the moment" {
+		t.Errorf("nobody to ask: got %+v", final)
+	}
+	_, final, _ := f.Fail(a, social.Attempt{Source: "graphapi", Verdict: "gone", Status: 404, Reason: "Post missing: x"}, func(string) bool { return true })
+	if final == nil || final.Data != "(404, 'Post missing')" {
+		t.Errorf("post missing: got %+v", final)
+	}
+}
+
+// A step is bound or not, whatever the one before it was.
+func TestBoundSteps(t *testing.T) {
+	f := Flow{Steps: []Step{
+		{Ask: []By{{Param: "handle", Fetch: social.ProfileByHandle}}, Bound: true},
+		{Ask: []By{{State: profileID, Fetch: social.PostsByID}}},
+		{Ask: []By{{State: profileID, Fetch: social.Reels}}, Bound: true},
+	}}
+	a, err := f.First(social.TaskRef{}, Params{"handle": {"x"}})
+	for i, want := range []string{"x", "", "x"} {
+		if err != nil || a.Step != i || a.Handle != want {
+			t.Fatalf("step %d: got %+v, %v, want handle %q", i, a, err, want)
+		}
+		a, _ = f.Next(a, Outcome{ProfileID: "7", At: now})
+	}
+}
+
+func TestCheck(t *testing.T) {
+	good := func() Flow {
+		return Flow{
+			Name: "f", Workers: 1, Concurrency: 1,
+			Params: []Param{{Name: "a", Type: Text}, {Name: "handle", Type: Text}, {Name: "list", Type: Texts}, {Name: "null", Type: Text, Null: true}},
+			Steps:  []Step{{Name: "s", Ask: []By{{Param: "a", With: []string{"handle"}, Fetch: social.Reels}}, Bound: true}},
+		}
+	}
+	for name, c := range map[string]struct {
+		spoil func(*Flow)
+		says  string
+	}{
+		"nothing":                       {func(*Flow) {}, ""},
+		"bound without a handle":        {func(f *Flow) { f.Params = f.Params[:1] }, "bound to the parameter handle"},
+		"a further key that is a list":  {func(f *Flow) { f.Steps[0].Ask[0].With[0] = "list" }, `"list" cannot follow`},
+		"a further key that is missing": {func(f *Flow) { f.Steps[0].Ask[0].With[0] = "null" }, `"null" cannot follow`},
+		"a further key nobody knows":    {func(f *Flow) { f.Steps[0].Ask[0].With[0] = "b" }, `"b" cannot follow`},
+		"further keys of batches":       {func(f *Flow) { f.Steps[0].Batch = 2 }, `"handle" cannot follow`},
+	} {
+		f := good()
+		c.spoil(&f)
+		if err := Check([]Flow{f}, nil); (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v, want %q", name, err, c.says)
+		}
 	}
 }

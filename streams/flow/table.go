@@ -57,6 +57,19 @@ var All = []Flow{
 		Workers: 1, Concurrency: 5,
 	},
 	{
+		Name: "refresh_post_insights", Platform: social.Instagram, Entity: "post",
+		Params: []Param{
+			{Name: "shortcode", Type: Text}, {Name: "handle", Type: Text},
+			{Name: "post_id", Type: Text}, {Name: "post_type", Type: Text},
+		},
+		Steps: []Step{{
+			Name:  "insights",
+			Ask:   []By{{Param: "shortcode", With: []string{"post_id", "post_type"}, Fetch: social.PostInsights}},
+			Bound: true, Nobody: "No cred is available at the moment",
+		}},
+		Workers: 1, Concurrency: 5,
+	},
+	{
 		Name: "refresh_yt_profiles", Platform: social.YouTube, Entity: "channel",
 		Params:  []Param{{Name: "channel_ids", Type: Texts}},
 		Steps:   []Step{{Name: "channels", Ask: []By{{Param: "channel_ids", Fetch: social.ChannelsByIDs}}, Batch: 40}},

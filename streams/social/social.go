@@ -37,6 +37,7 @@ const (
 	Reels           Fetch = "fetch_reels_posts"
 	PostByShortcode Fetch = "fetch_post_by_shortcode"
 	ChannelsByIDs   Fetch = "fetch_profiles_by_ids"
+	PostInsights    Fetch = "fetch_post_insights"
 	Followers       Fetch = "fetch_followers" // no flow asks it yet; its sources are drawn
 )
 
@@ -62,7 +63,7 @@ type Ask struct {
 	Turn int `json:"turn,omitempty"` // how often the ask was put back to wait; makes its ID unique
 
 	Fetch    Fetch     `json:"fetch"`
-	Keys     []string  `json:"keys"`               // handle, profile id, shortcode or channel ids
+	Keys     []string  `json:"keys"`               // handle, profile id, shortcode or channel ids; of insights: shortcode, media id and type of the post
 	Cursor   string    `json:"cursor,omitempty"`   // opaque to all but its source
 	Source   string    `json:"source,omitempty"`   // pinned while paginating; empty: first usable of the list
 	Handle   string    `json:"handle,omitempty"`   // only a credential of this account may ask; empty: any

@@ -1,6 +1,7 @@
 // Package graphapi asks Meta's Graph API for professional Instagram accounts
 // (contract/providers-instagram.md section 8), with the token of another
-// professional account: "business discovery".
+// professional account: "business discovery". How a post did, its insights, is
+// told to the account that made it alone.
 //
 // Private and personal accounts are not discoverable; the answer for them is
 // that of a handle that does not exist.
@@ -21,7 +22,7 @@ import (
 const (
 	source  = "graphapi"
 	host    = "https://graph.facebook.com"
-	version = "/v12.0/" // of the profile call, 8.1
+	version = "/v12.0/" // of both calls, 8.1
 )
 
 // New is the provider; baseURL "" is the real host.
@@ -38,6 +39,7 @@ func New(baseURL string) *providers.Provider {
 		Classes:  classes,
 		Calls: doc.Named(source, map[social.Fetch]providers.Call{
 			social.ProfileByHandle: {Request: profileRequest, Judge: judgeProfile, Parse: parseProfile},
+			social.PostInsights:    {Request: insightsRequest, Classes: insightsClasses, Judge: judgeInsights, Parse: parseInsights},
 		}),
 	}
 }
@@ -137,7 +139,11 @@ var classes = told([]providers.Class{
 	{Kind: providers.ErrUpstream},
 })
 
-const errorCode = "error.code"
+const (
+	errorCode    = "error.code"
+	errorSubcode = "error.error_subcode"
+	errorCodes   = errorCode + " " + errorSubcode
+)
 
 func code(n string) []providers.Marker { return []providers.Marker{{At: errorCode, Is: n}} }
 
@@ -145,7 +151,7 @@ func code(n string) []providers.Marker { return []providers.Marker{{At: errorCod
 // API, and error may be text (Q-GA-3).
 func told(rows []providers.Class) []providers.Class {
 	for i := range rows {
-		rows[i].Says, rows[i].Codes = "error.message error", errorCode+" error.error_subcode"
+		rows[i].Says, rows[i].Codes = "error.message error", errorCodes
 	}
 	return rows
 }

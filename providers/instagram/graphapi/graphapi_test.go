@@ -37,6 +37,12 @@ func TestProvider(t *testing.T) {
 		Keys:  ask.Keys,
 		Bad:   [][]string{{"a){id}"}, {"a b"}, {"übung"}, {strings.Repeat("a", 31)}, {"a\nb"}, {"a/b"}},
 		Good:  providertest.Read(t, "testdata/profile.json"),
+	}, providertest.Case{
+		Fetch: social.PostInsights,
+		Keys:  reel.Keys,
+		Bad: [][]string{{"CxAmPle0012"}, {"CxAmPle0012", "", "reels"}, {"", "18000000000000012", "reels"}, {"CxAmPle0012", "me", "reels"},
+			{"CxAmPle0012", "_18000000000000012", "reels"}, {"CxAmPle0012", "1/../2", "reels"}, {"CxAmPle0012", "18000000000000012", "story"}},
+		Good: providertest.Read(t, "testdata/insights_reels.json"),
 	})
 }
 

@@ -1,0 +1,146 @@
+package graphapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"beat/providers"
+	"beat/providers/doc"
+	"beat/streams/social"
+)
+
+// metricsOf is what 8.7 asks for, by the type of the post. Graph answers a call
+// with one metric that the post cannot have with an error alone.
+var metricsOf = map[string]string{
+	"image":    "likes,reach,impressions,comments,engagement,saved,shares",
+	"reels":    "plays,likes,comments,reach,total_interactions,saved,shares",
+	"carousel": "reach,impressions,engagement,saved,video_views",
+}
+
+// mediaForm is a media id before its first underscore: what follows that is the
+// account, which other sources add.
+var mediaForm = regexp.MustCompile(`^[0-9]{1,20}$`)
+
+// insightsRequest asks for the insights of keys 1 and 2, the media id and the
+// type of a post. Key 0 is its shortcode, which Graph does not know it by.
+func insightsRequest(c providers.Credential, ask social.Ask) (providers.Request, error) {
+	if err := c.Require("token"); err != nil {
+		return providers.Request{}, refused(err.Error())
+	}
+	if len(ask.Keys) != 3 || ask.Keys[0] == "" {
+		return providers.Request{}, &providers.Error{Kind: providers.ErrGone, Status: http.StatusNotFound,
+			Message: postMissing, Detail: "keys are not a shortcode, a media id and a type"}
+	}
+	media, _, _ := strings.Cut(ask.Keys[1], "_")
+	if !mediaForm.MatchString(media) {
+		return providers.Request{}, &providers.Error{Kind: providers.ErrGone, Status: http.StatusNotFound,
+			Message: postMissing, Detail: fmt.Sprintf("keys.1: %.60q is no media id", ask.Keys[1])}
+	}
+	metrics, ok := metricsOf[ask.Keys[2]]
+	if !ok { // what Graph says of a call without metrics, without asking it (Q-GA-13)
+		return providers.Request{}, &providers.Error{Kind: providers.ErrGone, Status: http.StatusBadRequest,
+			Message: "Something went wrong", Detail: fmt.Sprintf("keys.2: a post of type %.60q has no insights", ask.Keys[2])}
+	}
+	return providers.Request{
+		Path: version + media + "/insights",
+		Query: url.Values{
+			"period":       {"lifetime"},
+			"metric":       {metrics},
+			"access_token": {c.Fields["token"].Reveal()},
+		},
+	}, nil
+}
+
+const postMissing = "Post missing"
+
+// insightsClasses is the outcome table of 8.7; the rest of the rows are those of
+// all calls, but no message of the API is passed on.
+//
+// Whether a post is missing or the token lacks a scope or its data access can be
+// told apart only by a second call with a token of the application
+// (8.11). Without one it is taken to be missing.
+var insightsClasses = slices.Concat([]providers.Class{
+	{Status: "4xx", Body: []providers.Marker{{At: errorCode, Is: "100"}, {At: errorSubcode, Is: "33"}},
+		Kind: providers.ErrGone, Shown: http.StatusNotFound, Message: postMissing, Codes: errorCodes},
+	{Status: "4xx", Body: []providers.Marker{{At: errorCode, Is: "100"}, {At: errorSubcode, Is: "2108006"}},
+		Kind: providers.ErrGone, Shown: http.StatusBadRequest, Codes: errorCodes,
+		Message: "Media was posted before account was converted to business account"},
+	{Status: "4xx", Body: code("190"), Kind: providers.ErrRefused, Expired: true,
+		Shown: http.StatusUnauthorized, Message: "Invalid access token", Codes: errorCodes},
+}, untold(classes))
+
+// untold is rows whose message is the text for the status.
+func untold(rows []providers.Class) []providers.Class {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].Says, rows[i].Message = "", ""
+	}
+	return rows
+}
+
+// judgeInsights is what the parser wants of a 200.
+func judgeInsights(_ social.Ask, a providers.Answer) *providers.Error {
+	root, err := doc.Parse(a.Body)
+	if err != nil {
+		return err
+	}
+	_, err = root.NeedList("data")
+	return err
+}
+
+// insights is the table of 8.7, by the name that Graph gives a metric.
+var insights = map[string]struct {
+	key  string
+	conv doc.Conv
+}{
+	"reach":              {"reach", doc.Int},
+	"impressions":        {"impressions", doc.Int},
+	"engagement":         {"engagement", doc.Count}, // a column of floats: as sent
+	"saved":              {"saved", doc.Int},
+	"likes":              {"likes", doc.Int},
+	"comments":           {"comments", doc.Int},
+	"shares":             {"shares", doc.Int},
+	"plays":              {"play_count", doc.Int},
+	"total_interactions": {"interactions", doc.Int},
+	"video_views":        {"video_views", doc.Int},
+	"follows":            {"follows", doc.Int},
+	"profile_visits":     {"profile_visits", doc.Int},
+	"profile_activity":   {"profile_activity", doc.Int},
+}
+
+// parseInsights reads an answer of 8.7: one post without dimensions. Its metrics
+// are those of the answer, in that order; counts are absolute, and names that
+// are not known are passed over.
+func parseInsights(ask social.Ask, _ time.Time, body []byte) (social.Batch, error) {
+	root, err := doc.Parse(body)
+	if err != nil {
+		return social.Batch{}, err
+	}
+	data, err := root.NeedList("data")
+	if err != nil {
+		return social.Batch{}, err
+	}
+	post := social.Log{Kind: social.Post, Key: ask.Key(), Source: source}
+	for i, n := range data {
+		at := fmt.Sprintf("data.%d", i)
+		name, err := n.NeedText("name")
+		if err != nil {
+			return social.Batch{}, doc.In(at, err)
+		}
+		metric, ok := insights[name]
+		if !ok {
+			continue
+		}
+		v, bad := metric.conv(n.At("values.0.value"))
+		if bad != nil {
+			return social.Batch{}, providers.Malformed("%s.values.0.value of %s: %v", at, name, bad)
+		}
+		post.Metrics = append(post.Metrics, social.KV{Key: metric.key, Value: v})
+	}
+	return social.Batch{Logs: []social.Log{post}}, nil
+}
