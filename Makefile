@@ -46,7 +46,7 @@ test: servers ## install what is missing, vet, lint, and test all against privat
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) build -o bin/with-servers ./cmd/with-servers
-	CGO_ENABLED=1 bin/with-servers -- $(GO) test -race -timeout 20m $(TESTARGS)
+	CGO_ENABLED=1 bin/with-servers -- $(GO) test -race -timeout 40m $(TESTARGS)
 
 .PHONY: bench
 bench: servers build ## run the benchmark; ARGS="…" go to beat bench
