@@ -37,7 +37,8 @@ type Config struct {
 	// Ready is what /readyz checks: name → problem, nil for none.
 	Ready   func(context.Context) map[string]error
 	Metrics http.Handler // serves /metrics; default none
-	// Why says why a task is not running, as JSON; default none: no such route.
+	// Why says why a task is not running, as JSON; its error wraps
+	// schedule.ErrNoTask when there is none. Default none: no such route.
 	Why func(ctx context.Context, task int64) (any, error)
 
 	// Limiter counts refreshes, with the prefix ratelimit.Requests; default

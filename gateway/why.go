@@ -5,10 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-)
 
-// ErrNoTask is what Config.Why says of a task that does not exist.
-var ErrNoTask = errors.New("there is no such task")
+	"beat/streams/schedule"
+)
 
 // whyTask answers why a task is not running: GET /tasks/{id}/why, for operators.
 func (g *Gateway) whyTask(w http.ResponseWriter, r *http.Request) {
@@ -21,7 +20,7 @@ func (g *Gateway) whyTask(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	answer, err := g.cfg.Why(ctx, id)
 	switch {
-	case errors.Is(err, ErrNoTask):
+	case errors.Is(err, schedule.ErrNoTask):
 		notFound(w)
 	case err != nil:
 		g.lg.ErrorContext(ctx, "task not explained", "task", id, "err", err)

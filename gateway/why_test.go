@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"beat/streams/schedule"
 )
 
 // GET /tasks/{id}/why is for operators: it has real status codes, and the
@@ -20,7 +22,7 @@ func TestWhy(t *testing.T) {
 		case 7:
 			return map[string]any{"id": id, "says": "The rate limit a<b is used up."}, nil
 		case 8:
-			return nil, fmt.Errorf("task 8: %w", ErrNoTask)
+			return nil, fmt.Errorf("task 8: %w", schedule.ErrNoTask)
 		}
 		return nil, errors.New("postgres://u:geheim@db does not answer")
 	}})

@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"beat/gateway"
 	"beat/processors/retrieval"
 	"beat/streams/bus"
 	"beat/streams/event"
@@ -84,7 +83,7 @@ func (a *app) why(ctx context.Context, id int64) (why, error) {
 	err := a.db.QueryRow(ctx, whySQL, id).Scan(&r.Flow, &r.Status, &r.Platform, &r.Data, &r.RunAt, &r.WaitsFor,
 		&r.LeaseUntil, &r.Owner, &r.Fence, &r.Resume, &r.Running, &r.Ahead, &r.Claimed)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return w, fmt.Errorf("task %d: %w", id, gateway.ErrNoTask)
+		return w, fmt.Errorf("task %d: %w", id, schedule.ErrNoTask)
 	}
 	if err != nil {
 		return w, fmt.Errorf("read task %d: %w", id, err)

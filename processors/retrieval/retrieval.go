@@ -19,6 +19,9 @@
 // is over its quota, so every process and the operator see it; while nobody else
 // can be asked, it is probed.
 //
+// What answers say is left of a quota is learned (quotas): a key rests before it
+// is refused, and begins with one call after a rest.
+//
 // Killed anywhere, the ask comes again under the same id; at worst a provider
 // is asked twice and the second answer is dropped as a duplicate.
 package retrieval

@@ -152,7 +152,7 @@ func TestLimiterIsItsModel(t *testing.T) {
 			},
 			"refund": func(t *rapid.T) {
 				if len(grants) == 0 {
-					t.Skip()
+					return
 				}
 				i := rapid.IntRange(0, len(grants)-1).Draw(t, "grant")
 				g := &grants[i]
