@@ -8,12 +8,14 @@
 package providers
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -143,6 +145,14 @@ type Call struct {
 	// Request builds the call. An error means that the ask itself cannot be
 	// put to this provider (a malformed handle, say).
 	Request func(c Credential, ask social.Ask) (Request, error)
+	// More builds the further requests of an ask that takes several. All are
+	// made at once, with one credential. Nil: there are none.
+	More func(c Credential, ask social.Ask) ([]Request, error)
+	// Join is the one answer that is stored, judged and parsed, made of those to
+	// Request and More, in that order: Parts of them, or the one that says why
+	// they failed. An answer that did not come has status 0. It is set where
+	// More is.
+	Join func(ask social.Ask, answers []Answer) Answer
 	// Classes are its own rows for Classify, read before those of its provider.
 	Classes []Class
 	// Judge says whether an answer that the classes let pass (see Classify) has
@@ -152,6 +162,34 @@ type Call struct {
 	// answer came. It fills Logs, Cursor and More of the batch. Its error is
 	// an *Error that wraps ErrMalformed.
 	Parse Parser
+}
+
+// Parts is the answer that holds others: its body is
+// {"parts": [{"status": 200, "body": …}, …]}, where a body that is no JSON is
+// text. Its status and headers are those of the first.
+func Parts(answers []Answer) Answer {
+	out := answers[0]
+	body := []byte(`{"parts":[`)
+	for i, a := range answers {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, `{"status":`...)
+		body = strconv.AppendInt(body, int64(a.Status), 10)
+		body = append(body, `,"body":`...)
+		switch {
+		case len(a.Body) == 0:
+			body = append(body, "null"...)
+		case json.Valid(a.Body):
+			body = append(body, a.Body...)
+		default:
+			body = social.AppendString(body, string(a.Body))
+		}
+		body = append(body, '}')
+		out.Took = max(out.Took, a.Took)
+	}
+	out.Body = append(body, "]}"...)
+	return out
 }
 
 // A Parser reads a body, see Call.Parse.

@@ -26,8 +26,20 @@ func Named(source string, calls map[social.Fetch]providers.Call) map[social.Fetc
 	out := make(map[social.Fetch]providers.Call, len(calls))
 	for fetch, c := range calls {
 		name := source + " " + string(fetch)
+		more := c.More
+		if more != nil {
+			more = func(cred providers.Credential, ask social.Ask) ([]providers.Request, error) {
+				r, err := c.More(cred, ask)
+				if err != nil {
+					return nil, label(name, err)
+				}
+				return r, nil
+			}
+		}
 		out[fetch] = providers.Call{
 			Classes: c.Classes,
+			More:    more,
+			Join:    c.Join,
 			Request: func(cred providers.Credential, ask social.Ask) (providers.Request, error) {
 				r, err := c.Request(cred, ask)
 				if err != nil {

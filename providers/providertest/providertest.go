@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,10 +212,20 @@ func Sound(b social.Batch) error {
 		if l.Key == "" || l.Source == "" {
 			return fmt.Errorf("log %d: key %q, source %q: neither may be empty", i, l.Key, l.Source)
 		}
-		if l.Kind != social.Profile && l.Kind != social.Post {
+		switch l.Kind {
+		case social.Profile, social.Post, social.Insights:
+		case social.Activity:
+			if l.Type != social.Like && l.Type != social.Comment {
+				return fmt.Errorf("log %d (%s): type %q", i, l.Key, l.Type)
+			}
+		case social.Relationship:
+			if l.Type != social.Follows || l.Target == "" {
+				return fmt.Errorf("log %d (%s): type %q, target %q", i, l.Key, l.Type, l.Target)
+			}
+		default:
 			return fmt.Errorf("log %d: kind %q", i, l.Kind)
 		}
-		for _, kv := range append(append(social.KVs(nil), l.Dimensions...), l.Metrics...) {
+		for _, kv := range slices.Concat(l.Dimensions, l.Metrics, l.TargetDimensions) {
 			var compact bytes.Buffer
 			if err := json.Compact(&compact, kv.Value); err != nil {
 				return fmt.Errorf("log %d (%s): %s is %q: %w", i, l.Key, kv.Key, kv.Value, err)
@@ -224,6 +235,9 @@ func Sound(b social.Batch) error {
 			}
 		}
 		for _, kv := range l.Metrics {
+			if kv.Key == "comments_thread" {
+				continue // a list: kept as it was for readers of events (Q-JT-5)
+			}
 			if c := kv.Value[0]; c != 'n' && c != '-' && (c < '0' || c > '9') {
 				return fmt.Errorf("log %d (%s): metric %s is %s, want a number or null", i, l.Key, kv.Key, kv.Value)
 			}
@@ -241,11 +255,17 @@ func Text(b social.Batch) string {
 	fmt.Fprintf(&s, "more=%v cursor=%q\n", b.More, b.Cursor)
 	for _, l := range b.Logs {
 		fmt.Fprintf(&s, "\n%s key=%q owner=%q handle=%q source=%s\n", l.Kind, l.Key, l.Owner, l.Handle, l.Source)
+		if l.Type != "" {
+			fmt.Fprintf(&s, "  %s actor=%q target=%q\n", l.Type, l.Actor, l.Target)
+		}
 		for _, kv := range l.Metrics {
 			fmt.Fprintf(&s, "  metric    %s = %s\n", kv.Key, kv.Value)
 		}
 		for _, kv := range l.Dimensions {
 			fmt.Fprintf(&s, "  dimension %s = %s\n", kv.Key, kv.Value)
+		}
+		for _, kv := range l.TargetDimensions {
+			fmt.Fprintf(&s, "  target    %s = %s\n", kv.Key, kv.Value)
 		}
 	}
 	return s.String()

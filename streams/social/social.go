@@ -37,8 +37,18 @@ const (
 	Reels           Fetch = "fetch_reels_posts"
 	PostByShortcode Fetch = "fetch_post_by_shortcode"
 	ChannelsByIDs   Fetch = "fetch_profiles_by_ids"
+	PostsByHandle   Fetch = "fetch_profile_posts_by_handle" // no flow asks it
 	PostInsights    Fetch = "fetch_post_insights"
-	Followers       Fetch = "fetch_followers" // no flow asks it yet; its sources are drawn
+	ProfileInsights Fetch = "fetch_profile_insights"
+	Stories         Fetch = "fetch_stories_posts" // media and stories, as their account's own token sees them
+	StoriesByID     Fetch = "fetch_story_posts_by_profile_id"
+	StoryInsights   Fetch = "fetch_story_insights"
+	HashtagPosts    Fetch = "fetch_hashtag_posts"
+	TaggedPosts     Fetch = "fetch_tagged_posts_by_profile_id"
+	Followers       Fetch = "fetch_followers"
+	Following       Fetch = "fetch_following"
+	PostLikes       Fetch = "fetch_post_likes"
+	PostComments    Fetch = "fetch_post_comments"
 )
 
 // A TaskRef names one run of a task: the row, the fence of the claim that
@@ -136,19 +146,35 @@ type Kind string
 
 // The kinds of log.
 const (
-	Profile Kind = "profile"
-	Post    Kind = "post"
+	Profile      Kind = "profile"
+	Post         Kind = "post"
+	Insights     Kind = "insights"     // of a profile: who its audience is
+	Activity     Kind = "activity"     // somebody liked a post or wrote a comment
+	Relationship Kind = "relationship" // somebody follows somebody
+)
+
+// The types of an activity and of a relationship.
+const (
+	Like    = "LIKE"
+	Comment = "COMMENT"
+	Follows = "FOLLOWS"
 )
 
 // A Log is one observation of one entity in the common model.
 type Log struct {
 	Kind       Kind
-	Key        string // profile id or channel id; shortcode or video id. Never empty
+	Key        string // profile id or channel id; shortcode or video id; of a relationship, who follows. Never empty
 	Owner      string // of a post: its profile or channel id, "" when unknown
 	Handle     string // of a profile, "" when the answer has none
 	Source     string // the parser's constant, such as graphapi or ytapi
-	Dimensions KVs
+	Dimensions KVs    // of a relationship: of who follows
 	Metrics    KVs
+
+	Type   string // of an activity or a relationship, see the constants
+	Actor  string // of an activity: the profile id of who did it, "" when unknown
+	Target string // of a relationship: the profile id of who is followed
+	// TargetDimensions are of a relationship's Target.
+	TargetDimensions KVs
 }
 
 // A Batch is all that one answer said.

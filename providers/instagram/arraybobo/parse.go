@@ -1,13 +1,12 @@
 package arraybobo
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	"beat/providers"
 	"beat/providers/doc"
+	"beat/providers/instagram"
 	"beat/streams/social"
 )
 
@@ -27,7 +26,7 @@ var profileTable = doc.NewTable([]doc.Row{
 	{Key: "profile_pic_url", Path: "hd_profile_pic_url_info.url"},
 	{Key: "bio", Path: "biography"},
 	{Key: "full_name", Path: "full_name"},
-	{Key: "profile_type", Path: "account_type", Conv: profileType},
+	{Key: "profile_type", Path: "account_type", Conv: instagram.ProfileType},
 	{Key: "fbid", Path: "interop_messaging_user_fbid", Conv: doc.Str},
 	{Key: "category_id", Path: "category_id", Conv: doc.Str},
 	{Key: "category", Path: "category"},
@@ -54,7 +53,7 @@ var webProfileTable = doc.NewTable([]doc.Row{
 	{Key: "profile_pic_url", Path: "profile_pic_url_hd", Or: []string{"profile_pic_url"}},
 	{Key: "bio", Path: "biography"},
 	{Key: "full_name", Path: "full_name"},
-	{Key: "profile_type", Path: "account_type", Conv: profileType},
+	{Key: "profile_type", Path: "account_type", Conv: instagram.ProfileType},
 	{Key: "fbid", Path: "fbid", Conv: doc.Str},
 	{Key: "category_id", Path: "category_id", Conv: doc.Str},
 	{Key: "category", Path: "category_name"},
@@ -78,13 +77,13 @@ var timelineTable = doc.NewTable([]doc.Row{
 }, []doc.Row{
 	{Key: "profile_id", Path: "owner.id", Conv: doc.Str},
 	{Key: "handle", Path: "owner.username"},
-	{Key: "post_type", Path: "__typename", Conv: webType},
+	{Key: "post_type", Path: "__typename", Conv: instagram.WebType},
 	{Key: "display_url", Path: "display_url"},
 	{Key: "thumbnail_src", Path: "thumbnail_src"},
 	{Key: "taken_at_timestamp", Path: "taken_at_timestamp"},
-	{Key: "user_tags", Path: "edge_media_to_tagged_user.edges", Conv: webTags},
-	{Key: "user_sponsors", Path: "edge_media_to_sponsor_user.edges", Conv: webSponsors},
-	{Key: "is_sponsor", Path: "edge_media_to_sponsor_user.edges", Conv: notEmpty},
+	{Key: "user_tags", Path: "edge_media_to_tagged_user.edges", Conv: instagram.WebTags},
+	{Key: "user_sponsors", Path: "edge_media_to_sponsor_user.edges", Conv: instagram.WebSponsors},
+	{Key: "is_sponsor", Path: "edge_media_to_sponsor_user.edges", Conv: instagram.NotEmpty},
 	{Key: "caption", Path: "edge_media_to_caption.edges.0.node.text"},
 }, "shortcode", "owner.id")
 
@@ -101,11 +100,11 @@ var postTable = doc.NewTable([]doc.Row{
 	{Key: "handle", Path: "owner.username"},
 	{Key: "display_url", Path: "video_url", Or: []string{"display_url"}}, // images and carousels have no video (Q-AB-7)
 	{Key: "thumbnail_src", Path: "display_resources.0.src"},              // the smallest rendition, as it always was
-	{Key: "post_type", Path: "__typename", Conv: webType},
+	{Key: "post_type", Path: "__typename", Conv: instagram.WebType},
 	{Key: "taken_at_timestamp", Path: "taken_at_timestamp"}, // Unix seconds
-	{Key: "user_tags", Path: "edge_media_to_tagged_user.edges", Conv: webTags},
-	{Key: "user_sponsors", Path: "edge_media_to_sponsor_user.edges", Conv: webSponsors},
-	{Key: "is_sponsor", Path: "edge_media_to_sponsor_user.edges", Conv: notEmpty},
+	{Key: "user_tags", Path: "edge_media_to_tagged_user.edges", Conv: instagram.WebTags},
+	{Key: "user_sponsors", Path: "edge_media_to_sponsor_user.edges", Conv: instagram.WebSponsors},
+	{Key: "is_sponsor", Path: "edge_media_to_sponsor_user.edges", Conv: instagram.NotEmpty},
 	{Key: "caption", Path: "edge_media_to_caption.edges.0.node.text"},
 	{Key: "location", Path: "location"},
 }, "shortcode", "owner.id")
@@ -124,11 +123,11 @@ var appPostTable = doc.NewTable([]doc.Row{
 	{Key: "handle", Path: "user.username"},
 	{Key: "display_url", Path: "video_versions.0.url", Or: []string{"image_versions2.candidates.0.url", "carousel_media.0.image_versions2.candidates.0.url"}},
 	{Key: "thumbnail_src", Path: "image_versions2.candidates.0.url", Or: []string{"carousel_media.0.image_versions2.candidates.0.url"}},
-	{Key: "post_type", Path: "media_type", Conv: webType},
+	{Key: "post_type", Path: "media_type", Conv: instagram.WebType},
 	{Key: "taken_at_timestamp", Path: "taken_at"},
-	{Key: "user_tags", Path: "usertags", Conv: appTags},
-	{Key: "user_sponsors", Path: "sponsor_tags", Conv: appSponsors},
-	{Key: "is_sponsor", Path: "sponsor_tags", Conv: notEmpty},
+	{Key: "user_tags", Path: "usertags", Conv: instagram.AppTags},
+	{Key: "user_sponsors", Path: "sponsor_tags", Conv: instagram.AppSponsors},
+	{Key: "is_sponsor", Path: "sponsor_tags", Conv: instagram.NotEmpty},
 	{Key: "caption", Path: "caption.text"},
 	{Key: "location", Path: "location"},
 }, "code", "user.pk")
@@ -144,99 +143,14 @@ var reelTable = doc.NewTable([]doc.Row{
 	{Key: "handle", Path: "media.user.username"},
 	{Key: "display_url", Path: "media.video_versions.0.url"},
 	{Key: "thumbnail_src", Path: "media.image_versions2.candidates.0.url"},
-	{Key: "post_type", Path: "media.media_type", Conv: webType},
+	{Key: "post_type", Path: "media.media_type", Conv: instagram.WebType},
 	{Key: "taken_at_timestamp", Path: "media.taken_at"},
 	{Key: "caption", Path: "media.caption.text"},
 	// Under media and not beside it, where they never were (Q-AB-1).
-	{Key: "user_tags", Path: "media.usertags", Or: []string{"usertags"}, Conv: appTags},
-	{Key: "user_sponsors", Path: "media.sponsor_tags", Or: []string{"sponsor_tags"}, Conv: appSponsors},
-	{Key: "is_sponsor", Path: "media.sponsor_tags", Or: []string{"sponsor_tags"}, Conv: notEmpty},
+	{Key: "user_tags", Path: "media.usertags", Or: []string{"usertags"}, Conv: instagram.AppTags},
+	{Key: "user_sponsors", Path: "media.sponsor_tags", Or: []string{"sponsor_tags"}, Conv: instagram.AppSponsors},
+	{Key: "is_sponsor", Path: "media.sponsor_tags", Or: []string{"sponsor_tags"}, Conv: instagram.NotEmpty},
 }, "media.code", "media.user.pk")
-
-// The mappings of 1.6. The XDT names are what the web interface says since
-// 2024.
-var (
-	webType = doc.OneOf(
-		map[string]string{"1": "image", "2": "reels", "8": "carousel"},
-		map[string]string{
-			"GraphImage": "image", "GraphVideo": "reels", "GraphSidecar": "carousel",
-			"XDTGraphImage": "image", "XDTGraphVideo": "reels", "XDTGraphSidecar": "carousel",
-		})
-	profileType = doc.OneOf(map[string]string{"1": "personal", "2": "business", "3": "creator"}, nil)
-)
-
-// The rules of 9.3 on a list of edges, and of 9.6 on sponsor_tags.
-var (
-	notEmpty    doc.Conv = func(n doc.Node) (json.RawMessage, error) { return boolean(len(n.List()) > 0), nil }
-	webTags     doc.Conv = toWebTags
-	webSponsors doc.Conv = func(n doc.Node) (json.RawMessage, error) {
-		return toSponsors(n, "node", "node.sponsor.id", "node.sponsor.username")
-	}
-	appSponsors doc.Conv = func(n doc.Node) (json.RawMessage, error) {
-		return toSponsors(n, "sponsor", "sponsor.pk", "sponsor.username")
-	}
-	appTags doc.Conv = toAppTags
-)
-
-func boolean(b bool) json.RawMessage {
-	if b {
-		return json.RawMessage("true")
-	}
-	return json.RawMessage("false")
-}
-
-// toWebTags keeps the whole node of each edge, {"user": {…}, "x", "y"}.
-func toWebTags(edges doc.Node) (json.RawMessage, error) {
-	out := []byte{'['}
-	for _, e := range edges.List() {
-		if node := e.At("node"); !node.Null() {
-			out = appendItem(out, node.Raw())
-		}
-	}
-	return append(out, ']'), nil
-}
-
-// toAppTags keeps the elements of usertags.in, {"user": {…}, "position"};
-// null when there are no tags. An empty usertags may come as a list.
-func toAppTags(n doc.Node) (json.RawMessage, error) {
-	if n.IsObject() {
-		n = n.At("in")
-	}
-	if !n.IsList() {
-		return social.Null, nil
-	}
-	return n.Raw(), nil
-}
-
-// toSponsors emits ids as text, whatever they were (Q-X-19). An element
-// without a sponsor is passed over, a sponsor without id or name fails.
-func toSponsors(list doc.Node, has, id, handle string) (json.RawMessage, error) {
-	out := []byte{'['}
-	for i, n := range list.List() {
-		if n.At(has).Null() {
-			continue
-		}
-		pk, err := n.NeedText(id)
-		if err != nil {
-			return nil, errors.New(doc.In(fmt.Sprint(i), err).Detail)
-		}
-		name, err := n.NeedText(handle)
-		if err != nil {
-			return nil, errors.New(doc.In(fmt.Sprint(i), err).Detail)
-		}
-		item := social.AppendString([]byte(`{"profile_id":`), pk)
-		item = social.AppendString(append(item, `,"handle":`...), name)
-		out = appendItem(out, append(item, '}'))
-	}
-	return append(out, ']'), nil
-}
-
-func appendItem(list, item []byte) []byte {
-	if len(list) > 1 {
-		list = append(list, ',')
-	}
-	return append(list, item...)
-}
 
 // parseProfile reads 9.2. Counts are absolute.
 func parseProfile(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
@@ -305,7 +219,8 @@ func parsePosts(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
 	if err != nil {
 		return social.Batch{}, err
 	}
-	b := page(len(edges), root.At(timeline+".page_info"), "has_next_page", "end_cursor")
+	info := root.At(timeline + ".page_info") // missing is the end (Q-AB-8)
+	b := instagram.Page(len(edges), info.At("end_cursor").Text(), info.At("has_next_page").True())
 	for i, e := range edges {
 		l, err := readPost(e.At("node"), timelineTable, "shortcode", "owner.id")
 		if err != nil {
@@ -328,7 +243,8 @@ func parseReels(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
 	if err != nil {
 		return social.Batch{}, err
 	}
-	b := page(len(items), root.At("paging_info"), "more_available", "max_id")
+	info := root.At("paging_info")
+	b := instagram.Page(len(items), info.At("max_id").Text(), info.At("more_available").True())
 	for i, n := range items {
 		l, err := readPost(n, reelTable, "media.code", "media.user.pk")
 		if err != nil {
@@ -346,16 +262,6 @@ func reelsRoot(root doc.Node) doc.Node {
 		return inner
 	}
 	return root
-}
-
-// page is a batch for n logs. Page info that is missing, or that promises
-// another page but has no cursor to it, is the end (Q-AB-8, Q-X-9).
-func page(n int, info doc.Node, more, cursor string) social.Batch {
-	b := social.Batch{Logs: make([]social.Log, 0, n)}
-	if next := info.At(cursor).Text(); next != "" && info.At(more).True() {
-		b.Cursor, b.More = next, true
-	}
-	return b
 }
 
 // parsePost reads 9.5.
