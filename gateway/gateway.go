@@ -41,6 +41,10 @@ type Config struct {
 	// schedule.ErrNoTask when there is none. Default none: no such route.
 	Why func(ctx context.Context, task int64) (any, error)
 
+	// Supply makes a creator's own Graph token the credential of the handle,
+	// unless there is one that works. Default none: no routes that take tokens.
+	Supply func(ctx context.Context, handle, token, userID string) error
+
 	// Limiter counts refreshes, with the prefix ratelimit.Requests; default
 	// none: nothing is limited.
 	Limiter *ratelimit.Limiter
@@ -105,6 +109,10 @@ func (g *Gateway) Handler() http.Handler {
 		"/posts/{platform}/byshortcode/{shortcode}":            {"GET": g.byShortcode},
 		// GET reads by id, POST takes the flow from its body.
 		"/scrape_request_log/flow/{flow}": {"GET": g.readTask, "POST": g.createTask},
+	}
+	if g.cfg.Supply != nil {
+		routes["/profiles/{platform}/byhandle/{handle}/insights"] = verbs{"GET": g.creatorInsights}
+		routes["/profiles/{platform}/byhandle/{handle}/audienceinsights"] = verbs{"GET": g.audienceInsights}
 	}
 	if g.cfg.Why != nil {
 		routes["/tasks/{id}/why"] = verbs{"GET": g.whyTask}

@@ -157,8 +157,7 @@ func (g *Gateway) refreshInsights(ctx context.Context, post *postInsights, short
 	within, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	if post == nil || value(post.PostID) == "" || strings.Contains(*post.PostID, "_") {
-		kind := kinds["instagram"]
-		if err := g.refresh(within, kind, kind.key(handle), want{urgent: true}); err != nil {
+		if err := g.demand(within, "refresh_profile_by_token", kinds["instagram"].key(handle), most); err != nil {
 			return err
 		}
 		if post, err = g.readPost(ctx, shortcode); err != nil {

@@ -66,9 +66,9 @@ func TestPost(t *testing.T) {
 		flows           string
 	}{
 		{"known", "C1", "17", "refresh_post_insights"},
-		{"an id of another source", "C2", "31_4", "refresh_profile_basic refresh_post_insights"},
-		{"without an id", "C3", "", "refresh_profile_basic refresh_post_insights"},
-		{"unknown", "C4", nil, "refresh_profile_basic refresh_post_insights"},
+		{"an id of another source", "C2", "31_4", "refresh_profile_by_token refresh_post_insights"},
+		{"without an id", "C3", "", "refresh_profile_by_token refresh_post_insights"},
+		{"unknown", "C4", nil, "refresh_profile_by_token refresh_post_insights"},
 	} {
 		if tt.before != nil {
 			s.post(tt.shortcode, tt.before, nil, "")
@@ -103,7 +103,7 @@ func TestPost(t *testing.T) {
 		}
 		seen := s.work(1, social.Complete, true, nil)
 		s.expect("GET", "/posts/instagram/byshortcode/C9?handle=wander", "", 200, failed("Post not found - C9", 404))
-		if k := seen(); len(k) != 1 || k[0].flow != "refresh_profile_basic" {
+		if k := seen(); len(k) != 1 || k[0].flow != "refresh_profile_by_token" {
 			t.Errorf("%s: tasks %+v", name, k)
 		}
 	}

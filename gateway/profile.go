@@ -331,7 +331,7 @@ ORDER BY updated_at DESC NULLS LAST LIMIT 1`, handle).
 func (g *Gateway) renderInstagram(ctx context.Context, r row, full bool) (any, error) {
 	a := r.(*account) //nolint:errcheck // readInstagram made it
 	if full {
-		posts, err := g.recentPosts(ctx, a.ProfileID, a.Followers)
+		posts, err := g.recentPosts(ctx, a)
 		if err != nil {
 			return nil, err
 		}
@@ -342,8 +342,7 @@ func (g *Gateway) renderInstagram(ctx context.Context, r row, full bool) (any, e
 }
 
 const recentSQL = `
-SELECT p.shortcode, p.post_id, p.post_type, p.publish_time, p.updated_at, p.reach, p.views, p.likes, p.comments,
-       p.plays, p.caption, p.thumbnail_url, p.display_url, a.asset_url
+SELECT ` + postColumns + `
 FROM (
     (SELECT 1 AS part, * FROM instagram_post WHERE profile_id = $1 AND post_type = 'reels' AND plays >= 0
      ORDER BY publish_time DESC NULLS LAST, id DESC LIMIT 12)
@@ -353,13 +352,32 @@ FROM (
 ) p LEFT JOIN asset_log a ON a.entity_id = p.shortcode
 ORDER BY p.part, p.publish_time DESC NULLS LAST, p.id DESC`
 
+// mediaSQL is what came with the answer that the account is of, or later.
+const mediaSQL = `
+SELECT ` + postColumns + `
+FROM instagram_post p LEFT JOIN asset_log a ON a.entity_id = p.shortcode
+WHERE p.profile_id = $1 AND p.updated_at >= $2 AND p.post_type <> 'story'
+ORDER BY p.publish_time DESC NULLS LAST, p.id DESC LIMIT 50`
+
+const postColumns = `p.shortcode, p.post_id, p.post_type, p.publish_time, p.updated_at, p.reach, p.views, p.likes, p.comments,
+       p.plays, p.caption, p.thumbnail_url, p.display_url, a.asset_url`
+
 // recentPosts is the 12 newest reels, then the 12 newest images and carousels.
-func (g *Gateway) recentPosts(ctx context.Context, profileID *string, followers *int64) ([]post, error) {
+func (g *Gateway) recentPosts(ctx context.Context, a *account) ([]post, error) {
+	return g.posts(ctx, a, recentSQL, a.ProfileID)
+}
+
+// mediaOf is the posts that were seen with the account last.
+func (g *Gateway) mediaOf(ctx context.Context, a *account) ([]post, error) {
+	return g.posts(ctx, a, mediaSQL, a.ProfileID, a.at)
+}
+
+func (g *Gateway) posts(ctx context.Context, a *account, sql string, args ...any) ([]post, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	rows, err := g.db.Query(ctx, recentSQL, profileID)
+	rows, err := g.db.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read recent posts: %w", err)
+		return nil, fmt.Errorf("read posts: %w", err)
 	}
 	posts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (post, error) {
 		var p post
@@ -371,8 +389,8 @@ func (g *Gateway) recentPosts(ctx context.Context, profileID *string, followers 
 			&m.Comments, &m.Plays, &d.Caption, &d.ThumbnailURL, &d.DisplayURL, &asset)
 		p.PostURL = postURL(p.PostType, p.Shortcode)
 		p.Published, p.UpdatedAt = stamp(p.published), stamp(updated)
-		m.Reach = reach(p.PostType, stored, m.Plays, m.Likes, followers)
-		m.EngagementRate = engagementRate(m.Likes, m.Comments, followers)
+		m.Reach = reach(p.PostType, stored, m.Plays, m.Likes, a.Followers)
+		m.EngagementRate = engagementRate(m.Likes, m.Comments, a.Followers)
 		d.Comments = m.Comments
 		d.ThumbnailURL, d.DisplayURL = link(d.ThumbnailURL), link(d.DisplayURL)
 		if asset = link(asset); asset != nil && g.cfg.CDNBase != "" {
@@ -381,7 +399,7 @@ func (g *Gateway) recentPosts(ctx context.Context, profileID *string, followers 
 		return p, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read recent posts: %w", err)
+		return nil, fmt.Errorf("read posts: %w", err)
 	}
 	return posts, nil
 }

@@ -37,6 +37,15 @@ func (o origin) before(p origin) bool {
 	return o.parser < p.parser
 }
 
+// loses reports whether a value from a leaves one from b in its place.
+// Of two parses of one answer the later parser's is right in either case.
+func (c column) loses(a, b origin) bool {
+	if c.first && a.raw != b.raw {
+		return b.before(a)
+	}
+	return a.before(b)
+}
+
 // A cell is the winning value of a column and where it comes from. It is empty
 // when from is nil.
 type cell struct {
@@ -74,18 +83,21 @@ func (f fold) add(t *table, l social.Log, from origin) {
 				continue
 			}
 			if v, ok := t.value(t.columns[i], kv.Value); ok {
-				s.put(i, v, &from)
+				s.put(t, i, v, &from)
 				owned = owned || t.columns[i].name == t.owner
 			}
 		}
 	}
-	if t.owner != "" && l.Owner != "" && !owned {
-		s.put(t.at[t.owner], &l.Owner, &from)
+	if t.owner != "" && l.Owner != "" && !owned && len(l.Dimensions) > 0 {
+		s.put(t, t.at[t.owner], &l.Owner, &from)
+	}
+	if t.handle != "" && l.Handle != "" {
+		s.put(t, t.at[t.handle], &l.Handle, &from)
 	}
 }
 
-func (s *state) put(i int, v any, from *origin) {
-	if old := s.cells[i].from; old != nil && from.before(*old) {
+func (s *state) put(t *table, i int, v any, from *origin) {
+	if old := s.cells[i].from; old != nil && t.columns[i].loses(*from, *old) {
 		return
 	}
 	s.cells[i] = cell{v, from}
@@ -121,7 +133,7 @@ func (s *state) join(t *table, stored lineage) lineage {
 		}
 		known := len(stored) > 0 && stored[0].column == name
 		switch {
-		case known && (c.from == nil || c.from.before(*stored[0].from)):
+		case known && (c.from == nil || t.columns[i].loses(*c.from, *stored[0].from)):
 			s.cells[i] = cell{}
 			out = append(out, stored[0])
 		case c.from != nil:
@@ -284,7 +296,7 @@ func arrays(t *table, states []*state, ls []lineage, cols []int) []any {
 	}
 	args := []any{keys, first, last, lin}
 	for _, i := range cols {
-		switch t.columns[i].typ {
+		switch t.columns[i].array() {
 		case bigint:
 			args = append(args, pick[int64](states, i))
 		case float:
@@ -315,7 +327,7 @@ func source(t *table, cols []int) string {
 	var types, names strings.Builder
 	for i, col := range cols {
 		c := t.columns[col]
-		fmt.Fprintf(&types, ", $%d::%s[]", i+5, c.typ)
+		fmt.Fprintf(&types, ", $%d::%s[]", i+5, c.array())
 		fmt.Fprintf(&names, ", %s", c.name)
 	}
 	return fmt.Sprintf(`unnest($1::text[], $2::timestamp[], $3::timestamp[], $4::text[]%s) AS u(k, first, last, lin%s)`, types.String(), names.String())
@@ -326,7 +338,7 @@ func update(ctx context.Context, tx pgx.Tx, t *table, states []*state, ls []line
 	var set strings.Builder
 	for _, i := range cols {
 		// null: this state has nothing to say about the column of this row.
-		fmt.Fprintf(&set, "%[1]s = coalesce(u.%[1]s, t.%[1]s), ", t.columns[i].name)
+		fmt.Fprintf(&set, "%[1]s = coalesce(%[2]s, t.%[1]s), ", t.columns[i].name, t.columns[i].from())
 	}
 	sql := fmt.Sprintf(`UPDATE %s t SET %slineage = u.lin::jsonb, updated_at = greatest(t.updated_at, u.last),
 created_at = least(t.created_at, u.first) FROM %s WHERE t.%s = u.k`, t.name, set.String(), source(t, cols), t.key)
@@ -344,7 +356,7 @@ func insert(ctx context.Context, tx pgx.Tx, t *table, states []*state, ls []line
 	var names, values strings.Builder
 	for _, i := range cols {
 		fmt.Fprintf(&names, ", %s", t.columns[i].name)
-		fmt.Fprintf(&values, ", u.%s", t.columns[i].name)
+		fmt.Fprintf(&values, ", %s", t.columns[i].from())
 	}
 	sql := fmt.Sprintf(`INSERT INTO %[1]s AS t (%[2]s, created_at, updated_at, lineage%[3]s)
 SELECT u.k, u.first, u.last, u.lin::jsonb%[4]s FROM %[5]s ORDER BY u.k

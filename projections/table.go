@@ -25,8 +25,28 @@ const (
 
 // A column is a column of a table.
 type column struct {
-	name string
-	typ  string // Postgres type
+	name  string
+	typ   string // Postgres type
+	first bool   // the first value stays (rule 1 of the contract); otherwise the last wins
+}
+
+// array is the type in which values of the column travel to the server.
+func (c column) array() string {
+	if c.typ == jsonb || c.typ == texts {
+		return text
+	}
+	return c.typ
+}
+
+// from is the expression for the column of row u.
+func (c column) from() string {
+	switch c.typ {
+	case jsonb:
+		return "u." + c.name + "::jsonb"
+	case texts:
+		return "(SELECT array_agg(e) FROM jsonb_array_elements_text(u." + c.name + "::jsonb) AS e)"
+	}
+	return "u." + c.name
 }
 
 // A table is where logs of one kind end up.
@@ -34,7 +54,8 @@ type table struct {
 	name    string
 	key     string // unique column that holds Log.Key
 	rule    rule
-	owner   string         // key and column that takes Log.Owner when the log has no such key, "" none
+	owner   string         // key and column that takes Log.Owner when the log has dimensions but no such key, "" none
+	handle  string         // column that takes Log.Handle, "" none
 	columns []column       // by name
 	at      map[string]int // dimension or metric key → index in columns
 }
@@ -62,12 +83,32 @@ const (
 	boolean = "bool"
 	float   = "float8"
 	stamp   = "timestamp"
+	jsonb   = "jsonb"
+	texts   = "varchar[]"
 )
 
 func same(typ string, names ...string) map[string]column {
 	m := map[string]column{}
 	for _, n := range names {
-		m[n] = column{n, typ}
+		m[n] = column{name: n, typ: typ}
+	}
+	return m
+}
+
+// renamed is the columns of one type whose keys have another name.
+func renamed(typ string, names map[string]string) map[string]column {
+	m := map[string]column{}
+	for key, n := range names {
+		m[key] = column{name: n, typ: typ}
+	}
+	return m
+}
+
+func kept(typ string, names ...string) map[string]column {
+	m := same(typ, names...)
+	for n, c := range m {
+		c.first = true
+		m[n] = c
 	}
 	return m
 }
@@ -79,7 +120,7 @@ var tables = map[social.Platform]map[social.Kind]*table{
 			same(text, "category_id", "category", "fbid", "full_name", "profile_type", "handle", "profile_pic_url"),
 			same(bigint, "followers", "following", "media_count"),
 			same(boolean, "is_business_or_creator", "is_private", "is_verified"),
-			map[string]column{"bio": {"biography", text}},
+			renamed(text, map[string]string{"bio": "biography"}),
 		),
 		social.Post: newTable(table{name: "instagram_post", key: "shortcode", rule: ruleS, owner: "profile_id"},
 			same(text, "caption", "display_url", "handle", "post_id", "post_type", "profile_id", "content_type", "keywords"),
@@ -87,22 +128,30 @@ var tables = map[social.Platform]map[social.Kind]*table{
 				"automatic_forward", "swipe_back", "swipe_forward", "swipe_up", "swipe_down", "replies", "navigation",
 				"profile_activity", "profile_visits", "follows", "video_views"),
 			same(float, "engagement"),
-			map[string]column{
-				"play_count": {"plays", bigint}, "view_count": {"views", bigint},
-				"tap_forward": {"taps_forward", bigint}, "tap_back": {"taps_back", bigint}, "tap_exit": {"exits", bigint},
-				"thumbnail_src": {"thumbnail_url", text}, "taken_at_timestamp": {"publish_time", stamp},
-			},
+			renamed(bigint, map[string]string{
+				"play_count": "plays", "view_count": "views",
+				"tap_forward": "taps_forward", "tap_back": "taps_back", "tap_exit": "exits",
+			}),
+			renamed(text, map[string]string{"thumbnail_src": "thumbnail_url"}),
+			renamed(stamp, map[string]string{"taken_at_timestamp": "publish_time"}),
+			same(texts, "story_links", "story_hashtags"),
+			kept(bigint, "profile_follower"),
+			kept(float, "profile_er", "profile_static_er", "profile_reels_er"),
+		),
+		social.Insights: newTable(table{name: "instagram_profile_insights", key: "profile_id", rule: ruleS, handle: "handle"},
+			same(text, "handle"),
+			same(jsonb, "audience_country", "audience_city", "audience_gender_age", "audience_locale",
+				"reached_audience_country", "reached_audience_city", "reached_audience_gender_age",
+				"engaged_audience_country", "engaged_audience_city", "engaged_audience_gender_age"),
 		),
 	},
 	social.YouTube: {
 		social.Profile: newTable(table{name: "youtube_account", key: "channel_id", rule: ruleO},
 			same(text, "title", "description", "custom_url", "country", "uploads_playlist_id", "thumbnails", "thumbnail", "external_urls"),
 			same(boolean, "is_verified"),
-			map[string]column{
-				"taken_at_timestamp": {"published_at", stamp}, "video_count": {"uploads", bigint},
-				"view_count": {"views", bigint}, "subscriber_count": {"subscribers", bigint},
-				"hidden_subscriber_count": {"is_subscriber_count_hidden", boolean},
-			},
+			renamed(stamp, map[string]string{"taken_at_timestamp": "published_at"}),
+			renamed(bigint, map[string]string{"video_count": "uploads", "view_count": "views", "subscriber_count": "subscribers"}),
+			renamed(boolean, map[string]string{"hidden_subscriber_count": "is_subscriber_count_hidden"}),
 		),
 	},
 }
@@ -141,6 +190,12 @@ func (t *table) value(c column, v []byte) (out any, ok bool) {
 		return nil, false
 	case float:
 		return &r.Num, r.Type == gjson.Number
+	case jsonb:
+		s := r.Raw
+		return &s, r.IsObject() || r.IsArray()
+	case texts:
+		s := r.Raw
+		return &s, r.IsArray() && s != "[]" // an empty list says nothing
 	case boolean:
 		truth := r.Type == gjson.True || r.Type == gjson.Number && r.Num != 0
 		return &truth, truth || r.Type == gjson.False || r.Type == gjson.Number

@@ -166,9 +166,9 @@ type Call struct {
 
 // Parts is the answer that holds others: its body is
 // {"parts": [{"status": 200, "body": …}, …]}, where a body that is no JSON is
-// text. Its status and headers are those of the first.
+// text. The rest is that of the first that came.
 func Parts(answers []Answer) Answer {
-	out := answers[0]
+	out := answers[max(0, slices.IndexFunc(answers, func(a Answer) bool { return a.Status != 0 }))]
 	body := []byte(`{"parts":[`)
 	for i, a := range answers {
 		if i > 0 {

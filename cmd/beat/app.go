@@ -34,7 +34,13 @@ import (
 	"beat/providers"
 	"beat/providers/credential"
 	"beat/providers/instagram/arraybobo"
+	"beat/providers/instagram/bestsolutions"
 	"beat/providers/instagram/graphapi"
+	"beat/providers/instagram/igapi"
+	"beat/providers/instagram/jotucker"
+	"beat/providers/instagram/lama"
+	"beat/providers/instagram/neotank"
+	"beat/providers/instagram/rocketapi"
 	"beat/providers/ratelimit"
 	"beat/providers/youtube/ytapi"
 	"beat/streams/bridge"
@@ -54,6 +60,12 @@ func providerTable(endpoint func(source string) string) providers.Set {
 	return providers.NewSet(
 		graphapi.New(endpoint("graphapi")),
 		arraybobo.New(endpoint("rapidapi-arraybobo")),
+		jotucker.New(endpoint("rapidapi-jotucker")),
+		neotank.New(endpoint("rapidapi-neotank")),
+		bestsolutions.New(endpoint("rapidapi-bestsolutions")),
+		igapi.New(endpoint("rapidapi-igapi")),
+		rocketapi.New(endpoint("rocketapi")),
+		lama.New(endpoint("lama")),
 		ytapi.New(endpoint("ytapitoken")),
 	)
 }
@@ -266,7 +278,7 @@ func (a *app) Run(ctx context.Context, names []string) error {
 	}
 	if has("scheduler") {
 		s := schedule.NewScheduler(a.lg, a.queue, a.pub, flow.All, schedule.Config{
-			Owner: a.owner, Backlog: a.backlog(), Oldest: a.oldest, Admit: a.budget.Admit, InFlight: a.flight,
+			Owner: a.owner, Backlog: a.backlog(), Oldest: a.oldest, Admit: a.budget.Admit, Lookup: projections.Lookup(a.db), InFlight: a.flight,
 			EnforceExpiry: a.cfg.EnforceExpiry,
 		})
 		g.Go(func() error { // a credential that is back is work that can be done
@@ -414,7 +426,7 @@ func (a *app) tracesOnce(ctx context.Context) error {
 				}
 				continue
 			}
-			out = append(out, t)
+			out = append(out, t...)
 		}
 		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
 			return err
@@ -454,6 +466,10 @@ func (a *app) serve(ctx context.Context) error {
 		CDNBase: a.cfg.CDN, Heartbeat: a.cfg.Heartbeat, Ready: a.ready,
 		Metrics: promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}),
 		Why:     func(ctx context.Context, id int64) (any, error) { return a.why(ctx, id) },
+		Supply: func(ctx context.Context, handle, token, userID string) error {
+			return a.creds.Supply(ctx, providers.Credential{Source: "graphapi", Handle: handle,
+				Fields: map[string]providers.Secret{"token": providers.Secret(token), "user_id": providers.Secret(userID)}})
+		},
 		Limiter: ratelimit.New(a.rdb, ratelimit.Requests), Sliding: a.cfg.SlidingLimits, OffPeak: a.cfg.OffPeak,
 	}
 	if a.cfg.unlimited {

@@ -46,7 +46,7 @@ func (p *Parsing) Handle(_ context.Context, m *bus.Msg) ([]bus.Out, error) {
 		return p.malformed(m, f, a, raw, provider, err)
 	}
 	b.Ask, b.Raw, b.Parser = a, raw, provider.Parser
-	next, final := f.Next(a, flow.Summary(b))
+	next, final := f.Next(a, f.Summary(b))
 	b.Final = final
 	parsed, err := processors.ParsedOut(b)
 	if err != nil {

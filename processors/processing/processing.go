@@ -14,6 +14,7 @@ import (
 	"beat/processors/processing/keywords"
 	"beat/streams/bus"
 	"beat/streams/event"
+	"beat/streams/flow"
 	"beat/streams/social"
 )
 
@@ -60,14 +61,21 @@ func Derive(b social.Batch) (kept []social.Log, bad []error) {
 			refreshed = l.Key
 		}
 	}
-	kept = make([]social.Log, 0, len(b.Logs))
-	for _, l := range b.Logs {
+	logs := b.Logs
+	if f, ok := flow.ByName(b.Ask.Task.Flow); ok {
+		logs = f.Made(b)
+	}
+	kept = make([]social.Log, 0, len(logs))
+	for _, l := range logs {
 		if err := plausible(&l); err != nil {
 			bad = append(bad, err)
 			continue
 		}
-		if l.Kind == social.Post {
+		switch l.Kind {
+		case social.Post:
 			derivePost(&l, b.Ask.Task.Platform, refreshed)
+		case social.Activity:
+			addKeywords(&l, "text")
 		}
 		kept = append(kept, l)
 	}
@@ -88,6 +96,12 @@ func derivePost(l *social.Log, platform social.Platform, refreshed string) {
 			l.Owner = refreshed
 		}
 	}
+	addKeywords(l, text)
+}
+
+// addKeywords appends those of the text under a key, to a log that says
+// anything at all.
+func addKeywords(l *social.Log, text string) {
 	if len(l.Dimensions) > 0 {
 		l.Dimensions = append(l.Dimensions, social.KV{Key: "keywords", Value: social.String(keywords.Of(l.Dimensions.Text(text)))})
 	}
@@ -117,10 +131,14 @@ func plausible(l *social.Log) error {
 	return nil
 }
 
-// lane is the entity that decides the order of a log: the profile it is of.
-func lane(l social.Log) string {
-	if l.Kind == social.Post && l.Owner != "" {
+// lane is the entity that decides the order of a log: the profile it is of, or
+// what was asked about, so that a page of people stays in one piece.
+func lane(b social.Batch, l social.Log) string {
+	switch {
+	case l.Kind == social.Post && l.Owner != "":
 		return l.Owner
+	case l.Kind == social.Relationship:
+		return b.Ask.Key()
 	}
 	return l.Key
 }
@@ -131,14 +149,14 @@ func Commits(b social.Batch, logs []social.Log) []event.Commit {
 	var parts []event.Commit
 	at := map[int]int{}
 	for _, l := range logs {
-		s := event.Shard(lane(l))
+		s := event.Shard(lane(b, l))
 		i, ok := at[s]
 		if !ok {
 			i = len(parts)
 			at[s] = i
 			parts = append(parts, event.Commit{})
 		}
-		parts[i].Events = append(parts[i].Events, event.Event{ID: event.ID(b.Raw.ID, string(l.Kind), l.Key), Log: l})
+		parts[i].Events = append(parts[i].Events, event.Event{ID: event.LogID(b.Raw.ID, l), Log: l})
 	}
 	if len(parts) == 0 {
 		parts = append(parts, event.Commit{})
@@ -146,14 +164,14 @@ func Commits(b social.Batch, logs []social.Log) []event.Commit {
 	for i := range parts {
 		c := &parts[i]
 		c.Task, c.Seq, c.Part, c.Parts = b.Ask.Task, b.Ask.Seq, i, len(parts)
-		c.Final, c.Raw, c.Parser = b.Final, b.Raw, b.Parser
+		c.Final, c.Raw, c.Fetch, c.Parser = b.Final, b.Raw, b.Ask.Fetch, b.Parser
 	}
 	return parts
 }
 
 func shard(b social.Batch, c event.Commit) int {
 	if len(c.Events) > 0 {
-		return event.Shard(lane(c.Events[0].Log))
+		return event.Shard(lane(b, c.Events[0].Log))
 	}
 	return event.Shard("task:" + strconv.FormatInt(b.Ask.Task.ID, 10))
 }

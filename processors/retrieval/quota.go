@@ -101,12 +101,6 @@ func (q *quotas) learn(id int64, said providers.Quota, at time.Time) (until time
 	return c.reset, left <= 0
 }
 
-// call makes a call, and counts it as under way meanwhile.
-func (r *Retrieval) call(ctx context.Context, w choice, q providers.Request) (providers.Answer, error) {
-	defer r.quotas.end(w.cred.ID)
-	return r.client.Do(ctx, w.provider.BaseURL, q)
-}
-
 // mayCall reports whether the credential of w can still be used, and counts a
 // call of it then: asking the limits took a while, and other answers may have
 // come. A probe is made with one that rests.

@@ -44,7 +44,6 @@ import (
 	"beat/providers"
 	"beat/providers/credential"
 	"beat/providers/ratelimit"
-	"beat/streams/bridge"
 	"beat/streams/bus"
 	"beat/streams/flow"
 	"beat/streams/schedule"
@@ -138,6 +137,13 @@ func (r *Retrieval) Handle(ctx context.Context, m *bus.Msg) ([]bus.Out, error) {
 	}
 	a.Waits = ""
 	w, probes := r.choose(a)
+	if a.Handle != "" && w.provider == nil && w.until.IsZero() && len(probes) == 0 {
+		// The token may have been handed in together with the task, a moment ago.
+		if err := r.creds.Load(ctx); err != nil {
+			return nil, err
+		}
+		w, probes = r.choose(a)
+	}
 	switch {
 	case w.provider != nil:
 		return r.ask(ctx, f, a, w)
@@ -184,7 +190,7 @@ func (r *Retrieval) probe(ctx context.Context, f flow.Flow, a social.Ask, probes
 func (r *Retrieval) ask(ctx context.Context, f flow.Flow, a social.Ask, w choice) ([]bus.Out, error) {
 	p := w.provider
 	call := p.Calls[a.Fetch]
-	q, err := call.Request(w.cred, a)
+	qs, err := requests(call, w.cred, a)
 	if err != nil { // the ask, or the credential, is not one for this provider
 		var e *providers.Error
 		if !errors.As(err, &e) {
@@ -193,36 +199,32 @@ func (r *Retrieval) ask(ctx context.Context, f flow.Flow, a social.Ask, w choice
 		w.probe = false // nothing was found out
 		return r.judged(ctx, f, a, w, social.Raw{}, e)
 	}
-	taken, err := r.limiter.Take(ctx, r.limit(p))
+	taken, err := r.take(ctx, r.limit(p), len(qs))
 	if err != nil { // ctx's
 		return nil, err
 	}
-	if !taken.OK {
-		until := time.Now().Add(max(taken.Wait, 50*time.Millisecond) + rand.N(taken.Wait/10+50*time.Millisecond))
-		return r.wait(ctx, a, until, social.WaitLimit+":"+taken.Bound, limitWait)
+	if last := taken[len(taken)-1]; !last.OK {
+		until := time.Now().Add(max(last.Wait, 50*time.Millisecond) + rand.N(last.Wait/10+50*time.Millisecond))
+		return r.wait(ctx, a, until, social.WaitLimit+":"+last.Bound, limitWait)
 	}
 	if !r.mayCall(w) {
-		if err := r.limiter.Refund(ctx, taken); err != nil {
-			r.lg.Debug("call not given back to its limits", "provider", p.Source, "err", err)
-		}
+		r.refund(ctx, taken)
 		return another(a)
 	}
 	began := time.Now()
-	ans, err := r.call(ctx, w, q)
+	got := r.call(ctx, call, a, w, qs)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	a.Spent += time.Since(began).Milliseconds()
-	ans = WithoutSecrets(w.cred, ans) // before anything is read off it
+	ans, err := got.answer, got.err
 	var e *providers.Error
 	if err != nil && !errors.As(err, &e) {
 		e = &providers.Error{Kind: providers.ErrUpstream, Message: "Something went wrong"}
 	}
 	if e != nil && e.Status == 0 { // no answer: nothing to store
 		if e.Unsent {
-			if err := r.limiter.Refund(ctx, taken); err != nil {
-				r.lg.Debug("call not given back to its limits", "provider", p.Source, "err", err)
-			}
+			r.refund(ctx, taken)
 		}
 		r.metrics.count(p.Source, providers.Verdict(e), time.Since(began))
 		return r.judged(ctx, f, a, w, social.Raw{}, e)
@@ -233,7 +235,7 @@ func (r *Retrieval) ask(ctx context.Context, f flow.Flow, a social.Ask, w choice
 	}
 	r.metrics.count(p.Source, verdictOf(e), ans.Took)
 	raw := social.Raw{ID: a.ID(), Source: p.Source, At: ans.At, Status: ans.Status}
-	out, err := r.raw(a, raw, w.cred, ans, e)
+	out, err := r.raw(a, raw, w.cred, got, e)
 	if err != nil {
 		return nil, err
 	}
@@ -286,17 +288,14 @@ func timedOut(a social.Ask, most time.Duration) ([]bus.Out, error) {
 	return []bus.Out{o}, err
 }
 
-func (r *Retrieval) raw(a social.Ask, raw social.Raw, c providers.Credential, ans providers.Answer, e *providers.Error) (bus.Out, error) {
+func (r *Retrieval) raw(a social.Ask, raw social.Raw, c providers.Credential, got reply, e *providers.Error) (bus.Out, error) {
 	ask, err := json.Marshal(a)
 	if err != nil {
 		return bus.Out{}, fmt.Errorf("encode ask: %w", err)
 	}
-	tr, err := json.Marshal(bridge.Call{
-		ID: raw.ID, Method: ans.Method, URI: ans.URI, Remote: ans.Remote, Headers: ans.Sent, Status: ans.Status,
-		Millis: ans.Took.Milliseconds(), Host: r.cfg.Host, At: ans.At,
-	})
+	tr, err := r.traced(raw, got.all)
 	if err != nil {
-		return bus.Out{}, fmt.Errorf("encode trace: %w", err)
+		return bus.Out{}, err
 	}
 	verdict := processors.OK
 	if e != nil {
@@ -311,10 +310,10 @@ func (r *Retrieval) raw(a social.Ask, raw social.Raw, c providers.Credential, an
 		processors.HeaderObserved:   {raw.At.Format(time.RFC3339Nano)},
 		processors.HeaderAsk:        {string(ask)},
 		processors.HeaderVerdict:    {verdict},
-		processors.HeaderTrace:      {string(tr)},
+		processors.HeaderTrace:      {tr},
 	}
-	if t := ans.Header.Get("Content-Type"); t != "" && len(t) < 100 {
+	if t := got.answer.Header.Get("Content-Type"); t != "" && len(t) < 100 {
 		h["Beat-Content-Type"] = []string{processors.OneLine(t)}
 	}
-	return bus.Out{Subject: processors.RawSubject(a.Task.Platform, raw.Source, a.Fetch), ID: raw.ID, Header: h, Data: ans.Body}, nil
+	return bus.Out{Subject: processors.RawSubject(a.Task.Platform, raw.Source, a.Fetch), ID: raw.ID, Header: h, Data: got.answer.Body}, nil
 }

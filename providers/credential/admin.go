@@ -143,6 +143,23 @@ VALUES ($1, $2, nullif($3, ''), $4, greatest($5, 1), true, false, `+nowSQL+`, `+
 	return id, created, nil
 }
 
+// Supply is Add for a token that its account's owner has handed in: a row that
+// works is left alone, one that was refused gets it (contract/http.md 3.4). What
+// a person has disabled stays so.
+func (s *Store) Supply(ctx context.Context, c providers.Credential) error {
+	rows, err := s.read(ctx, s.db, "source = $1 AND coalesce(handle, '') = $2", c.Source, c.Handle)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if r.enabled && !r.expired && r.bad == "" || !r.enabled && !r.rejected {
+			return nil
+		}
+	}
+	_, _, err = s.Add(ctx, c, 0)
+	return err
+}
+
 func hasField(c providers.Credential, name string) bool {
 	_, ok := c.Fields[name]
 	return ok

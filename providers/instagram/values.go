@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"beat/providers"
 	"beat/providers/doc"
@@ -35,6 +36,8 @@ var (
 	AppSponsors doc.Conv = func(n doc.Node) (json.RawMessage, error) {
 		return toSponsors(n, "sponsor", "sponsor.pk", "sponsor.username")
 	}
+	TaggedUsers doc.Conv = toTaggedUsers // who is tagged, without the place: 10.3
+	Hashtags    doc.Conv = toHashtags    // of a caption, as one text: 10.10
 )
 
 func boolean(b bool) json.RawMessage {
@@ -65,6 +68,35 @@ func toAppTags(n doc.Node) (json.RawMessage, error) {
 		return social.Null, nil
 	}
 	return n.Raw(), nil
+}
+
+// toTaggedUsers keeps the user of each element of usertags.in, or of a list as
+// newer answers have it. Without tags it is an empty list.
+func toTaggedUsers(n doc.Node) (json.RawMessage, error) {
+	if n.IsObject() {
+		n = n.At("in")
+	}
+	out := []byte{'['}
+	for _, e := range n.List() {
+		if user := e.At("user"); !user.Null() {
+			out = appendItem(out, user.Raw())
+		}
+	}
+	return append(out, ']'), nil
+}
+
+// toHashtags joins the words that begin with #, as they are, by commas; "" when
+// there are none.
+func toHashtags(caption doc.Node) (json.RawMessage, error) {
+	var tags []string
+	if caption.IsText() {
+		for word := range strings.FieldsSeq(caption.Text()) {
+			if word[0] == '#' {
+				tags = append(tags, word)
+			}
+		}
+	}
+	return social.String(strings.Join(tags, ",")), nil
 }
 
 // toSponsors emits ids as text, whatever they were (Q-X-19). An element
@@ -134,4 +166,61 @@ func Followed(source, profile, id string, n doc.Node) (social.Log, *providers.Er
 		return social.Log{}, err
 	}
 	return social.Log{Kind: social.Relationship, Type: social.Follows, Key: profile, Target: id, Source: source, TargetDimensions: got.Dimensions}, nil
+}
+
+// ReadProfile is the log of a profile that t reads, with its id at the picked
+// path id and its handle at username.
+func ReadProfile(source string, user doc.Node, t *doc.Table, id string) (social.Log, *providers.Error) {
+	got, err := t.Read(user)
+	if err != nil {
+		return social.Log{}, err
+	}
+	key, err := got.PickText(id)
+	if err != nil {
+		return social.Log{}, err
+	}
+	handle, err := got.PickText("username")
+	if err != nil {
+		return social.Log{}, err
+	}
+	return social.Log{Kind: social.Profile, Key: key, Handle: handle, Source: source,
+		Dimensions: got.Dimensions, Metrics: got.Metrics}, nil
+}
+
+// ReadPost is the log of a post that t reads, with its shortcode and its owner
+// at the picked paths key and owner.
+func ReadPost(source string, n doc.Node, t *doc.Table, key, owner string) (social.Log, *providers.Error) {
+	got, err := t.Read(n)
+	if err != nil {
+		return social.Log{}, err
+	}
+	code, err := got.PickText(key)
+	if err != nil {
+		return social.Log{}, err
+	}
+	return social.Log{Kind: social.Post, Key: code, Owner: got.Pick(owner).Text(), Source: source,
+		Dimensions: got.Dimensions, Metrics: got.Metrics}, nil
+}
+
+// PageInfo is the page_info of n, for hosts whose lists must have one with both
+// members (11.1 and 13). On the last page either may be null.
+func PageInfo(n doc.Node) (cursor string, more bool, err *providers.Error) {
+	info, err := n.Need("page_info")
+	if err != nil {
+		return "", false, err
+	}
+	has := map[string]bool{}
+	info.Each(func(key string, _ doc.Node) { has[key] = true })
+	next, end := info.At("has_next_page"), info.At("end_cursor")
+	switch {
+	case !has["has_next_page"]:
+		return "", false, providers.Malformed("page_info.has_next_page is missing")
+	case !has["end_cursor"]:
+		return "", false, providers.Malformed("page_info.end_cursor is missing")
+	case !next.Null() && next.Type() != "a boolean":
+		return "", false, providers.Malformed("page_info.has_next_page is %s, want a boolean", next.Type())
+	case !end.Null() && !end.IsText() && !end.IsNumber():
+		return "", false, providers.Malformed("page_info.end_cursor is %s, want text", end.Type())
+	}
+	return end.Text(), next.True(), nil
 }

@@ -19,10 +19,13 @@ const (
 
 // The routing keys that this package itself encodes.
 const (
-	KeyTask    = "scrape_request_log_events"
-	KeyProfile = "profile_log_events"
-	KeyPost    = "post_log_events"
-	KeyTrace   = "trace_log"
+	KeyTask         = "scrape_request_log_events"
+	KeyProfile      = "profile_log_events"
+	KeyPost         = "post_log_events"
+	KeyRelationship = "profile_relationship_log_events"
+	KeyActivity     = "post_activity_log_events"
+	KeyActivities   = "post_activity_log_bulk"
+	KeyTrace        = "trace_log"
 )
 
 // Keys is all that beat may publish, in the order of the contract. A key with
@@ -32,9 +35,9 @@ var Keys = []Key{
 	{BeatExchange, KeyTask, true, "scrape_request_log_events_q"},
 	{BeatExchange, KeyProfile, true, "profile_log_events_q"},
 	{BeatExchange, KeyPost, true, "post_log_events_q"},
-	{BeatExchange, "profile_relationship_log_events", true, "profile_relationship_log_events_q"},
-	{BeatExchange, "post_activity_log_events", true, "post_activity_log_events_q"},
-	{BeatExchange, "post_activity_log_bulk", true, "sentiment_analysis_q"},
+	{BeatExchange, KeyRelationship, true, "profile_relationship_log_events_q"},
+	{BeatExchange, KeyActivity, true, "post_activity_log_events_q"},
+	{BeatExchange, KeyActivities, true, "sentiment_analysis_q"},
 	{BeatExchange, "sentiment_log_events", true, "sentiment_log_events_q"},
 	{BeatExchange, "order_log_events", true, "order_log_events_q"},
 	{BeatExchange, "yt_activity_log_events", false, ""},

@@ -90,7 +90,8 @@ func commitMessages(data []byte) ([]Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.Events) == 0 {
+	bulk := c.Parser > 0 && (c.Fetch == social.PostLikes || c.Fetch == social.PostComments) && c.Part == 0
+	if len(c.Events) == 0 && !bulk {
 		return nil, nil
 	}
 	platform, err := platformOf(c.Task.Platform)
@@ -110,12 +111,18 @@ func commitMessages(data []byte) ([]Message, error) {
 		start := len(buf)
 		var key string
 		switch e.Log.Kind {
-		case social.Profile:
+		case social.Profile, social.Insights:
 			key = KeyProfile
 			buf, err = appendProfile(buf, e, platform, at)
 		case social.Post:
 			key = KeyPost
 			buf, err = appendPost(buf, e, platform, at)
+		case social.Activity:
+			key = KeyActivity
+			buf, err = appendActivity(buf, e, platform, at)
+		case social.Relationship:
+			key = KeyRelationship
+			buf, err = appendRelationship(buf, e, platform, at)
 		default:
 			err = fmt.Errorf("kind %q has no routing key", e.Log.Kind)
 		}
@@ -127,6 +134,13 @@ func commitMessages(data []byte) ([]Message, error) {
 			return nil, fmt.Errorf("bridge: event %d of task %d: %w", i, c.Task.ID, err)
 		}
 		out = append(out, Message{BeatExchange, key, e.ID, body})
+	}
+	if bulk {
+		body, err := tame(activities(c, platform, at))
+		if err != nil {
+			return nil, fmt.Errorf("bridge: activities of task %d: %w", c.Task.ID, err)
+		}
+		out = append(out, Message{BeatExchange, KeyActivities, event.ID("activities", c.Raw.ID), body})
 	}
 	return out, nil
 }
@@ -237,10 +251,10 @@ func appendFacts(dst []byte, l *social.Log) []byte {
 // numbers is k with null in place of what is no number. Nearly always it is k.
 func numbers(k social.KVs) social.KVs {
 	for i := range k {
-		if !numeric(k[i].Value) {
+		if !numeric(k[i]) {
 			out := append(social.KVs(nil), k...)
 			for j := range out {
-				if !numeric(out[j].Value) {
+				if !numeric(out[j]) {
 					out[j].Value = social.Null
 				}
 			}
@@ -250,8 +264,10 @@ func numbers(k social.KVs) social.KVs {
 	return k
 }
 
-func numeric(v []byte) bool {
-	return len(v) == 0 || v[0] == '-' || v[0] == 'n' || v[0] >= '0' && v[0] <= '9'
+// numeric: the replies to a comment are a list among its metrics (2.4).
+func numeric(kv social.KV) bool {
+	v := kv.Value
+	return len(v) == 0 || v[0] == '-' || v[0] == 'n' || v[0] >= '0' && v[0] <= '9' || v[0] == '[' && kv.Key == "comments_thread"
 }
 
 func taskMessages(data []byte) ([]Message, error) {

@@ -282,10 +282,10 @@ func TestTrace(t *testing.T) {
 	}
 	get := func(k string) string { return headers[k] }
 	id := event.ID("trace", "raw-1")
-	want := Message{IdentityExchange, "trace_log", id, []byte(
+	want := []Message{{IdentityExchange, "trace_log", id, []byte(
 		`{"id":"` + id + `","hostname":"h1","hostName":"h1","serviceName":"beat","timestamp":"2024-03-09T15:34:05.123456","timeTaken":812,` +
 			`"method":"GET","uri":"https://p.invalid/u?username=a&access_token=***","headers":{"Accept":"*/*","X-RapidAPI-Key":"***"},` +
-			`"responseStatus":429,"remoteAddress":"https://p.invalid/u","onlyRequest":false,"requestBody":"","responseBody":""}`)}
+			`"responseStatus":429,"remoteAddress":"https://p.invalid/u","onlyRequest":false,"requestBody":"","responseBody":""}`)}}
 	got, err := Trace(get, answered)
 	if err != nil {
 		t.Fatal(err)
@@ -293,17 +293,25 @@ func TestTrace(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if err := amqpcheck.Check(got.Key, got.Body); err != nil {
+	if err := amqpcheck.Check(got[0].Key, got[0].Body); err != nil {
 		t.Error(err)
 	}
 
 	headers[HeaderTrace] = `{}`
 	if got, err = Trace(get, answered); err != nil {
 		t.Fatal(err)
-	} else if err := amqpcheck.Check(got.Key, got.Body); err != nil {
-		t.Errorf("of an empty call: %v in %s", err, got.Body)
-	} else if !strings.Contains(string(got.Body), `"timestamp":"2024-03-09T15:34:05.678000"`) {
-		t.Errorf("of an empty call: got %s, want the time of storing", got.Body)
+	} else if err := amqpcheck.Check(got[0].Key, got[0].Body); err != nil {
+		t.Errorf("of an empty call: %v in %s", err, got[0].Body)
+	} else if !strings.Contains(string(got[0].Body), `"timestamp":"2024-03-09T15:34:05.678000"`) {
+		t.Errorf("of an empty call: got %s, want the time of storing", got[0].Body)
+	}
+
+	headers[HeaderTrace] = `{"status":200,"uri":"https://p.invalid/1","more":[{"status":400,"uri":"https://p.invalid/2?access_token=EAAB"}]}`
+	if got, err = Trace(get, answered); err != nil || len(got) != 2 {
+		t.Fatalf("of two calls: got %d messages, %v", len(got), err)
+	}
+	if got[0].ID == got[1].ID || !strings.Contains(string(got[1].Body), `"responseStatus":400`) || strings.Contains(string(got[1].Body), "EAAB") {
+		t.Errorf("of the second call: got %s %s after %s", got[1].ID, got[1].Body, got[0].ID)
 	}
 
 	headers[HeaderTrace] = ""
@@ -375,12 +383,14 @@ func FuzzMessages(f *testing.F) {
 func FuzzTrace(f *testing.F) {
 	f.Add(`{"id":"r","uri":"https://a.invalid/?key=1","headers":{"Cookie":"x"},"status":200}`)
 	f.Fuzz(func(t *testing.T, header string) {
-		m, err := Trace(func(k string) string { return map[string]string{HeaderTrace: header, HeaderRawID: "r"}[k] }, answered)
+		ms, err := Trace(func(k string) string { return map[string]string{HeaderTrace: header, HeaderRawID: "r"}[k] }, answered)
 		if err != nil {
 			return
 		}
-		if err := amqpcheck.Check(m.Key, m.Body); err != nil {
-			t.Errorf("%v in %s", err, m.Body)
+		for _, m := range ms {
+			if err := amqpcheck.Check(m.Key, m.Body); err != nil {
+				t.Errorf("%v in %s", err, m.Body)
+			}
 		}
 	})
 }

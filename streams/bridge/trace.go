@@ -35,29 +35,47 @@ type Call struct {
 	Headers map[string]string `json:"headers"`
 	Status  int               `json:"status"`
 	Millis  int64             `json:"ms"`
-	Host    string            `json:"host"` // where it was made
-	At      time.Time         `json:"at"`   // when the answer came
+	Host    string            `json:"host"`           // where it was made
+	At      time.Time         `json:"at"`             // when the answer came
+	More    []Call            `json:"more,omitempty"` // the further calls that the raw answer took
 }
 
-// Trace is the trace_log message of a raw answer, from the answer's headers;
-// stored is when it was stored. The error is ErrNoTrace, or says why the
-// header cannot be read. Secrets that the header still holds are removed.
-func Trace(h func(key string) string, stored time.Time) (Message, error) {
+// Trace is the trace_log messages of a raw answer, one for each call, from the
+// answer's headers; stored is when it was stored. The error is ErrNoTrace, or
+// says why the header cannot be read. Secrets that the header still holds are
+// removed.
+func Trace(h func(key string) string, stored time.Time) ([]Message, error) {
 	text := h(HeaderTrace)
 	if text == "" {
-		return Message{}, ErrNoTrace
+		return nil, ErrNoTrace
 	}
 	var c Call
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
-		return Message{}, fmt.Errorf("bridge: decode trace: %w", err)
+		return nil, fmt.Errorf("bridge: decode trace: %w", err)
 	}
 	raw := h(HeaderRawID)
 	if raw == "" {
 		raw = c.ID
 	}
 	if raw == "" {
-		return Message{}, errors.New("bridge: trace without raw id")
+		return nil, errors.New("bridge: trace without raw id")
 	}
+	m, err := trace(c, raw, event.ID("trace", raw), stored)
+	if err != nil {
+		return nil, err
+	}
+	out := []Message{m}
+	for i, c := range c.More {
+		m, err := trace(c, raw, event.ID("trace", raw, i+1), stored)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func trace(c Call, raw, id string, stored time.Time) (Message, error) {
 	at := c.At.UTC()
 	if !tellable(at) {
 		at = stored.UTC()
@@ -65,8 +83,7 @@ func Trace(h func(key string) string, stored time.Time) (Message, error) {
 	if !tellable(at) {
 		return Message{}, fmt.Errorf("bridge: trace of %s at %s is out of range", raw, at)
 	}
-	id := event.ID("trace", raw)
-	dst := make([]byte, 0, len(text)+512)
+	dst := make([]byte, 0, len(c.URI)+len(c.Remote)+512)
 	dst = append(dst, `{"id":"`...)
 	dst = append(dst, id...)
 	dst = append(dst, `","hostname":`...)

@@ -180,7 +180,7 @@ func (m Message) carry(was social.Ask, t social.TaskRef) ([]bus.Out, error) {
 	if !ok || b.Ask.Step < 0 || b.Ask.Step >= len(f.Steps) {
 		return nil, fmt.Errorf("unknown flow %q, step %d", t.Flow, b.Ask.Step)
 	}
-	next, final := f.Next(b.Ask, flow.Summary(b))
+	next, final := f.Next(b.Ask, f.Summary(b))
 	if final != nil {
 		b.Final = final
 		return m.batch(b)

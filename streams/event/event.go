@@ -73,6 +73,17 @@ func ID(parts ...any) string {
 	return uuid.NewSHA1(space, []byte(social.ID(parts...))).String()
 }
 
+// LogID is the ID of the event that an answer makes of l.
+func LogID(raw string, l social.Log) string {
+	switch l.Kind {
+	case social.Activity:
+		return ID(raw, string(l.Kind), l.Key, l.Type, l.Actor, l.Dimensions.Text("comment_id"))
+	case social.Relationship:
+		return ID(raw, string(l.Kind), l.Key, l.Target)
+	}
+	return ID(raw, string(l.Kind), l.Key)
+}
+
 // An Event is one observation of one entity, as RabbitMQ and the tables get
 // it.
 type Event struct {
@@ -88,7 +99,8 @@ type Commit struct {
 	Parts  int
 	Final  *social.Final // set in every part of the last answer
 	Raw    social.Raw
-	Parser int
+	Fetch  social.Fetch // what was asked
+	Parser int          // version of the parser; 0: there was no answer to be parsed
 	Events []Event
 }
 
@@ -104,12 +116,13 @@ type commitHead struct {
 	Parts  int            `json:"parts"`
 	Final  *social.Final  `json:"final,omitempty"`
 	Raw    social.Raw     `json:"raw"`
+	Fetch  social.Fetch   `json:"fetch,omitempty"`
 	Parser int            `json:"parser"`
 }
 
 // Marshal is the message form of a commit.
 func (c Commit) Marshal() ([]byte, error) {
-	head, err := json.Marshal(commitHead{c.Task, c.Seq, c.Part, c.Parts, c.Final, c.Raw, c.Parser})
+	head, err := json.Marshal(commitHead{c.Task, c.Seq, c.Part, c.Parts, c.Final, c.Raw, c.Fetch, c.Parser})
 	if err != nil {
 		return nil, fmt.Errorf("encode commit: %w", err)
 	}
@@ -152,6 +165,8 @@ func UnmarshalCommit(data []byte) (Commit, error) {
 			err = r.Into(&c.Final)
 		case "raw":
 			err = r.Into(&c.Raw)
+		case "fetch":
+			c.Fetch = social.Fetch(r.Text())
 		case "parser":
 			c.Parser = r.Int()
 		case "events":

@@ -4,34 +4,68 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"beat/streams/social"
 )
 
-// First is the first ask of a task.
-func (f Flow) First(t social.TaskRef, p Params) (social.Ask, error) {
-	s := f.Steps[0]
-	for _, by := range s.Ask {
-		keys := p[by.Param]
-		if len(keys) == 0 {
+// First is the first ask of a task. known is what the flow's Lookup gave.
+func (f Flow) First(t social.TaskRef, p Params, known string) (social.Ask, error) {
+	st := social.State{Known: known}
+	if h := p["handle"]; len(h) > 0 {
+		st.Handle = h[0]
+	}
+	for _, name := range f.Keep {
+		if len(p[name]) > 0 {
+			if st.Args == nil {
+				st.Args = map[string][]string{}
+			}
+			st.Args[name] = p[name]
+		}
+	}
+	a := social.Ask{Task: t, State: st}
+	if c := p["cursor"]; len(c) > 0 {
+		a.Cursor = c[0]
+	}
+	for i, s := range f.Steps {
+		if s.Only != nil && !s.Only(st) {
 			continue
 		}
-		a := social.Ask{Task: t, Fetch: by.Fetch, Keys: keys}
-		if s.Batch > 0 {
-			a.Keys, a.State.Rest = batch(keys, s.Batch)
+		for _, by := range s.Ask {
+			keys := by.keys(p, st)
+			if len(keys) == 0 {
+				continue
+			}
+			a.Step, a.Fetch, a.Keys = i, by.Fetch, keys
+			if s.Batch > 0 {
+				a.Keys, a.State.Rest = batch(keys, s.Batch)
+			}
+			a.Handle = s.asker(a.State)
+			return a, nil
 		}
-		for _, name := range by.With {
-			a.Keys = append(slices.Clip(a.Keys), p[name]...)
-		}
-		if h := p["handle"]; len(h) > 0 {
-			a.State.Handle = h[0]
-		}
-		a.Handle = s.asker(a.State)
-		return a, nil
+		break
 	}
-	return social.Ask{}, &ParamError{s.Ask[0].Param, fmt.Sprintf("%s() needs %s", f.Name, f.needs())}
+	return social.Ask{}, &ParamError{f.Steps[0].Ask[0].Param, fmt.Sprintf("%s() needs %s", f.Name, f.needs())}
+}
+
+// keys are what is asked for, none when that is not known. p is nil after the
+// first ask of a task.
+func (by By) keys(p Params, st social.State) []string {
+	if by.State != nil {
+		if key := by.State(st); key != "" {
+			return []string{key}
+		}
+		return nil
+	}
+	keys := p[by.Param]
+	if len(keys) > 0 {
+		for _, name := range by.With {
+			keys = append(slices.Clip(keys), p[name]...)
+		}
+	}
+	return keys
 }
 
 // asker is whose credential the step is asked with, "" for any.
@@ -53,16 +87,47 @@ func batch(keys []string, n int) (now, rest []string) {
 type Outcome struct {
 	Source     string    // that answered
 	At         time.Time // when
-	Items      int       // logs that pages count: posts of a page
+	Items      int       // logs that pages count: posts, people or activities of a page
 	Oldest     time.Time // of the page's posts; zero when none has a time
 	ProfileID  string    // of the profile in the answer, "" when there is none
+	Found      string    // see Step.Find
 	MediaCount *int64
 	Cursor     string
 	More       bool
 }
 
-// Summary reads the outcome off a batch.
-func Summary(b social.Batch) Outcome {
+// Summary is what the chain of b.Ask needs to know of the answer that b is.
+func (f Flow) Summary(b social.Batch) Outcome {
+	o := summary(b)
+	if s := f.Steps[b.Ask.Step]; s.Find != nil {
+		o.Found = s.Find(b.Ask.State, b.Logs)
+	}
+	return o
+}
+
+// Made is the logs of b as the flow has them, see Step.Make. They share no
+// memory with b that is written to.
+func (f Flow) Made(b social.Batch) []social.Log {
+	if b.Ask.Step < 0 || b.Ask.Step >= len(f.Steps) || f.Steps[b.Ask.Step].Make == nil {
+		return b.Logs
+	}
+	a := b.Ask
+	a.State = learn(a.State, f.Summary(b))
+	return f.Steps[a.Step].Make(a, slices.Clone(b.Logs))
+}
+
+// learn is what a chain knows after an answer.
+func learn(s social.State, o Outcome) social.State {
+	if o.ProfileID != "" && s.ProfileID == "" {
+		s.ProfileID, s.MediaCount = o.ProfileID, o.MediaCount
+	}
+	if s.Found == "" {
+		s.Found = o.Found
+	}
+	return s
+}
+
+func summary(b social.Batch) Outcome {
 	o := Outcome{Source: b.Raw.Source, At: b.Raw.At, Cursor: b.Cursor, More: b.More}
 	for _, l := range b.Logs {
 		switch l.Kind {
@@ -78,6 +143,8 @@ func Summary(b social.Batch) Outcome {
 					o.Oldest = t
 				}
 			}
+		case social.Activity, social.Relationship:
+			o.Items++
 		}
 	}
 	return o
@@ -90,10 +157,10 @@ func (f Flow) Next(a social.Ask, o Outcome) (next social.Ask, final *social.Fina
 	n := a
 	n.Seq++
 	n.Try, n.Turn, n.Attempts, n.Waits = 0, 0, nil, ""
-	if o.ProfileID != "" && n.State.ProfileID == "" {
-		n.State.ProfileID, n.State.MediaCount = o.ProfileID, o.MediaCount
+	n.State = learn(n.State, o)
+	if !s.Pages.Free || a.Page > 0 {
+		n.State.Items += o.Items
 	}
-	n.State.Items += o.Items
 	if s.goesOn(n, o) {
 		n.Page++
 		n.Cursor, n.Source = o.Cursor, o.Source
@@ -113,12 +180,27 @@ func (s Step) goesOn(a social.Ask, o Outcome) bool {
 	switch {
 	case !o.More || o.Cursor == "" || p.Max == 0: // an empty cursor would begin again at page one
 		return false
-	case a.Page+1 >= p.Max, o.Items == 0, a.State.Items > p.Items:
+	case o.Cursor == a.Cursor: // it would go round for ever
+		return false
+	case a.Page+1 >= p.Max, o.Items == 0:
+		return false
+	case p.Free && a.Page == 0:
+		return true
+	case p.enough(a.State):
 		return false
 	case p.Back > 0 && !o.Oldest.IsZero() && o.Oldest.Before(o.At.Add(-p.Back)):
 		return false
 	}
 	return true
+}
+
+// enough reports whether as much was collected as is wanted.
+func (p Pages) enough(st social.State) bool {
+	most := p.Items
+	if n, err := strconv.Atoi(st.Arg(p.Limit)); err == nil && n > 0 {
+		most = n
+	}
+	return st.Items > most || p.Reach && st.Items == most
 }
 
 // leave ends the step of n and begins the next one that is to be taken.
@@ -129,20 +211,21 @@ func (f Flow) leave(n social.Ask) (social.Ask, *social.Final) {
 			continue
 		}
 		for _, by := range s.Ask {
-			if by.State == nil {
+			keys := by.keys(nil, n.State)
+			if len(keys) == 0 {
 				continue
 			}
-			key := by.State(n.State)
-			if key == "" {
-				continue
-			}
-			n.Fetch, n.Keys, n.Cursor, n.Source = by.Fetch, []string{key}, "", ""
+			n.Fetch, n.Keys, n.Cursor, n.Source = by.Fetch, keys, "", ""
 			n.Page, n.State.Items, n.State.Rest = 0, 0, nil
 			n.Handle = s.asker(n.State)
 			return n, nil
 		}
 	}
-	return social.Ask{}, &social.Final{Status: social.Complete, Data: "None"}
+	end := &social.Final{Status: social.Complete, Data: "None"}
+	if f.Full {
+		end.Refreshed = n.State.ProfileID
+	}
+	return social.Ask{}, end
 }
 
 // Candidates are the sources to ask, in order: the one that the chain sticks
@@ -207,7 +290,7 @@ func (f Flow) Fail(a social.Ask, t social.Attempt, usable func(source string) bo
 
 // GiveUp ends the step of an ask for which no source is left.
 func (f Flow) GiveUp(a social.Ask) (next social.Ask, final *social.Final, answered bool) {
-	if s := f.Steps[a.Step]; !s.Optional {
+	if s := f.Steps[a.Step]; !s.Optional && !(s.Partial && a.Seq > 0) {
 		data := Reason(a.Attempts)
 		if len(a.Attempts) == 0 && s.Nobody != "" {
 			data = s.Nobody

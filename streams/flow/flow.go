@@ -22,10 +22,27 @@ type Flow struct {
 	Platform    social.Platform
 	Params      []Param
 	Steps       []Step
-	Workers     int    // Workers × Concurrency tasks run at once,
-	Concurrency int    // over all processes together
-	Entity      string // what is refreshed, for people: profile, post, channel
+	Workers     int      // Workers × Concurrency tasks run at once,
+	Concurrency int      // over all processes together
+	Entity      string   // what is refreshed, for people: profile, post, channel
+	Keep        []string // parameters that travel with the chain, as State.Args
+	Lookup      Lookup   // what has to be known of the target before the first ask
+	Full        bool     // it refreshes all of a profile: instagram_account.refreshed_at moves
 }
+
+// A Lookup is one value that is read from the tables when a task is claimed. It
+// travels as State.Known.
+type Lookup struct {
+	What    string // ProfileOfHandle or PostOfShortcode; "": nothing
+	Param   string // whose value is looked up
+	Missing string // the data of a task whose target has no row
+}
+
+// What can be looked up.
+const (
+	ProfileOfHandle = "profile id of a handle"
+	PostOfShortcode = "post id of a shortcode"
+)
 
 // InFlight is how many tasks of the flow run at once in the whole fleet.
 func (f Flow) InFlight() int { return f.Workers * f.Concurrency }
@@ -37,12 +54,19 @@ type Step struct {
 	Pages    Pages // zero: one answer ends the step
 	Batch    int   // keys per ask, for a list of keys; 0: all in one
 	Optional bool  // its failure does not fail the task; what was parsed stays
+	Partial  bool  // the same, once one answer has been parsed
 	Bound    bool  // only a credential of the account in parameter handle may ask
 	// Nobody is the data of a task that fails here because there is no
 	// credential to ask with; "" is that of Reason.
 	Nobody string
 	// Only says whether the step is taken; nil is always.
 	Only func(social.State) bool
+	// Find is what an answer says of the post that the task is about; the first
+	// that is not empty travels on as State.Found. May be nil.
+	Find func(social.State, []social.Log) string
+	// Make turns what the parser says into what the flow says. a has the state
+	// that the answer leads to. Pure; nil changes nothing.
+	Make func(a social.Ask, logs []social.Log) []social.Log
 }
 
 // By says where the key of an ask comes from and what is asked with it.
@@ -57,8 +81,11 @@ type By struct {
 // are those of contract/flows.md 5.1.
 type Pages struct {
 	Items int           // stop once more than this many were collected
+	Limit string        // a parameter that replaces Items, where it is there and not 0
+	Reach bool          // stop once as many as Items were collected
 	Back  time.Duration // stop once the oldest item of a page is older than this
 	Max   int           // stop after this many pages whatever the provider says
+	Free  bool          // the first page counts for neither Items nor Back
 }
 
 // Sources is who answers a fetch type, in order of preference
@@ -67,11 +94,21 @@ var Sources = map[social.Fetch][]string{
 	social.ProfileByID:     {"rapidapi-jotucker", "rapidapi-arraybobo"},
 	social.ProfileByHandle: {"graphapi", "rapidapi-arraybobo", "rapidapi-jotucker", "lama", "rapidapi-bestsolutions"},
 	social.PostsByID:       {"rapidapi-jotucker", "lama", "rapidapi-arraybobo"},
+	social.PostsByHandle:   {"graphapi"},
 	social.Reels:           {"rapidapi-arraybobo", "rocketapi"},
 	social.PostByShortcode: {"rapidapi-arraybobo", "rapidapi-jotucker", "rocketapi", "lama"},
-	social.ChannelsByIDs:   {"ytapitoken"},
 	social.PostInsights:    {"graphapi"},
+	social.ProfileInsights: {"graphapi"},
+	social.Stories:         {"graphapi"},
+	social.StoryInsights:   {"graphapi"},
+	social.StoriesByID:     {"rapidapi-arraybobo", "rocketapi", "lama"},
+	social.PostComments:    {"rapidapi-jotucker"},
+	social.PostLikes:       {"rapidapi-jotucker"},
+	social.Following:       {"rapidapi-jotucker", "lama"},
 	social.Followers:       {"rapidapi-jotucker", "rocketapi"},
+	social.HashtagPosts:    {"rapidapi-jotucker", "lama"},
+	social.TaggedPosts:     {"rapidapi-arraybobo"},
+	social.ChannelsByIDs:   {"ytapitoken"},
 }
 
 // Draws says which of its sources a fetch type begins with: drawn by weight,
@@ -123,7 +160,15 @@ func Check(all []Flow, answers func(source string, fetch social.Fetch) bool) err
 		if f.Steps[0].Optional {
 			return fmt.Errorf("flow %s: the first step cannot be optional", f.Name)
 		}
+		for _, name := range append([]string{f.Lookup.Param}, f.Keep...) {
+			if name != "" && !f.has(name) {
+				return fmt.Errorf("flow %s: parameter %q is not in the table", f.Name, name)
+			}
+		}
 		for _, s := range f.Steps {
+			if s.Pages.Limit != "" && !slices.Contains(f.Keep, s.Pages.Limit) {
+				return fmt.Errorf("flow %s, step %s: the limit %q is not kept", f.Name, s.Name, s.Pages.Limit)
+			}
 			if len(s.Ask) == 0 {
 				return fmt.Errorf("flow %s, step %s: asks nothing", f.Name, s.Name)
 			}
@@ -134,7 +179,7 @@ func Check(all []Flow, answers func(source string, fetch social.Fetch) bool) err
 				if (by.Param == "") == (by.State == nil) {
 					return fmt.Errorf("flow %s, step %s: needs a parameter or a state, not both", f.Name, s.Name)
 				}
-				if by.Param != "" && !slices.ContainsFunc(f.Params, func(p Param) bool { return p.Name == by.Param }) {
+				if by.Param != "" && !f.has(by.Param) {
 					return fmt.Errorf("flow %s, step %s: parameter %q is not in the table", f.Name, s.Name, by.Param)
 				}
 				for _, name := range by.With {
@@ -149,6 +194,10 @@ func Check(all []Flow, answers func(source string, fetch social.Fetch) bool) err
 		}
 	}
 	return nil
+}
+
+func (f Flow) has(param string) bool {
+	return slices.ContainsFunc(f.Params, func(p Param) bool { return p.Name == param })
 }
 
 // oneText reports whether each task of the flow has one text as that parameter.

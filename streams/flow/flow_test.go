@@ -54,7 +54,7 @@ func FuzzDecode(f *testing.F) {
 		for _, fl := range All {
 			p, err := fl.Decode(json.RawMessage(params))
 			if err == nil {
-				if _, err := fl.First(social.TaskRef{}, p); err != nil {
+				if _, err := fl.First(social.TaskRef{}, p, "known"); err != nil {
 					t.Errorf("%s(%s) was decoded but asks nothing: %v", fl.Name, params, err)
 				}
 			}
@@ -68,7 +68,7 @@ var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 // days, reels until more than ten.
 func TestChainOfAFullRefresh(t *testing.T) {
 	f, _ := ByName("refresh_profile_by_handle")
-	a, err := f.First(social.TaskRef{ID: 1, Fence: 1, Flow: f.Name}, Params{"handle": {"x"}})
+	a, err := f.First(social.TaskRef{ID: 1, Fence: 1, Flow: f.Name}, Params{"handle": {"x"}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestChainOfBatches(t *testing.T) {
 	for i := range ids {
 		ids[i] = string(rune('a' + i%26))
 	}
-	a, err := f.First(social.TaskRef{}, Params{"channel_ids": ids})
+	a, err := f.First(social.TaskRef{}, Params{"channel_ids": ids}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func TestRestartHasIDsOfItsOwn(t *testing.T) {
 func TestInsightsAreAskedByTheOwner(t *testing.T) {
 	f, _ := ByName("refresh_post_insights")
 	shortcode := append(make([]string, 0, 8), "C1") // with room: it is not to be written into
-	a, err := f.First(social.TaskRef{}, Params{"shortcode": shortcode, "handle": {"x"}, "post_id": {"17"}, "post_type": {"reels"}})
+	a, err := f.First(social.TaskRef{}, Params{"shortcode": shortcode, "handle": {"x"}, "post_id": {"17"}, "post_type": {"reels"}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestBoundSteps(t *testing.T) {
 		{Ask: []By{{State: profileID, Fetch: social.PostsByID}}},
 		{Ask: []By{{State: profileID, Fetch: social.Reels}}, Bound: true},
 	}}
-	a, err := f.First(social.TaskRef{}, Params{"handle": {"x"}})
+	a, err := f.First(social.TaskRef{}, Params{"handle": {"x"}}, "")
 	for i, want := range []string{"x", "", "x"} {
 		if err != nil || a.Step != i || a.Handle != want {
 			t.Fatalf("step %d: got %+v, %v, want handle %q", i, a, err, want)

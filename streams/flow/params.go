@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -16,6 +17,8 @@ type Type string
 const (
 	Text  Type = "text"
 	Texts Type = "list of text"
+	Int   Type = "whole number of 0 or more"
+	Float Type = "number"
 )
 
 // A Param is one named argument of a flow.
@@ -76,6 +79,9 @@ func (f Flow) Decode(raw json.RawMessage) (Params, error) {
 			return out, nil
 		}
 	}
+	if f.Steps[0].Ask[0].Param == "" {
+		return out, nil
+	}
 	return nil, &ParamError{f.Steps[0].Ask[0].Param, fmt.Sprintf("%s() needs %s", f.Name, f.needs())}
 }
 
@@ -94,7 +100,19 @@ func (p Param) read(v json.RawMessage) ([]string, error) {
 		}
 		return nil, fmt.Errorf("must be %s, got null", p.Type)
 	}
-	if p.Type == Text {
+	switch p.Type {
+	case Int:
+		n, err := strconv.ParseInt(string(v), 10, 64)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("must be a %s, got %s", p.Type, shape(v))
+		}
+		return []string{string(v)}, nil
+	case Float:
+		if _, err := strconv.ParseFloat(string(v), 64); err != nil || !json.Valid(v) {
+			return nil, fmt.Errorf("must be a %s, got %s", p.Type, shape(v))
+		}
+		return []string{string(v)}, nil
+	case Text:
 		s, err := text(v)
 		if err != nil {
 			return nil, err

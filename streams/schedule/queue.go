@@ -434,6 +434,7 @@ type Finish struct {
 	ID, Fence int64
 	Status    string // Complete or Failed
 	Data      string
+	Refreshed string // profile that the run has refreshed in full, "" none
 }
 
 // A Finished is the row of a run that Finish ended.

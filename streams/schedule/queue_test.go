@@ -196,7 +196,7 @@ func TestW4_5StaleRunIsRefusedByTheFence(t *testing.T) {
 		run  Task
 		want int
 	}{{first, 0}, {second, 1}, {second, 0}} {
-		got, err := End(ctx, db, []Finish{{c.run.ID, c.run.Fence, social.Complete, "None"}})
+		got, err := End(ctx, db, []Finish{{c.run.ID, c.run.Fence, social.Complete, "None", ""}})
 		if err != nil || len(got) != c.want {
 			t.Errorf("end of fence %d: got %d rows, %v, want %d", c.run.Fence, len(got), err, c.want)
 		}
@@ -265,7 +265,7 @@ func BenchmarkDrain(b *testing.B) {
 				}
 				fs := make([]Finish, len(ts))
 				for i, t := range ts {
-					fs[i] = Finish{t.ID, t.Fence, social.Complete, "None"}
+					fs[i] = Finish{t.ID, t.Fence, social.Complete, "None", ""}
 				}
 				if _, err := End(ctx, db, fs); err != nil {
 					b.Error(err)
@@ -304,7 +304,7 @@ func BenchmarkClaim(b *testing.B) {
 				b.StopTimer()
 				fs := make([]Finish, len(ts))
 				for i, t := range ts {
-					fs[i] = Finish{t.ID, t.Fence, social.Complete, "None"}
+					fs[i] = Finish{t.ID, t.Fence, social.Complete, "None", ""}
 				}
 				if _, err := End(context.Background(), db, fs); err != nil {
 					b.Fatal(err)
@@ -417,7 +417,7 @@ func TestWaitingRunKeepsItsLease(t *testing.T) {
 func TestRunOvertakesTheCommitOfItsClaim(t *testing.T) {
 	for name, do := range map[string]func(q *Queue, db *pgxpool.Pool, ref social.TaskRef) error{
 		"end": func(_ *Queue, db *pgxpool.Pool, ref social.TaskRef) error {
-			got, err := End(context.Background(), db, []Finish{{ref.ID, ref.Fence, social.Complete, "None"}})
+			got, err := End(context.Background(), db, []Finish{{ref.ID, ref.Fence, social.Complete, "None", ""}})
 			if err == nil && len(got) != 1 {
 				err = fmt.Errorf("%d runs ended, want 1", len(got))
 			}

@@ -46,8 +46,11 @@ type Config struct {
 	// let run now, so that what would only wait stays in Postgres. nil: all may
 	// run.
 	Admit func(ctx context.Context, wants []Want) (Admission, error)
-	Poll  time.Duration // longest time between two looks; default 1s, jittered by a quarter
-	Batch int           // tasks of one flow per claim; default 500
+	// Lookup reads what flows have to know of their targets, see flow.Lookup: by
+	// key, without those that have no row. nil: nothing is known.
+	Lookup func(ctx context.Context, what string, keys []string) (map[string]string, error)
+	Poll   time.Duration // longest time between two looks; default 1s, jittered by a quarter
+	Batch  int           // tasks of one flow per claim; default 500
 	// InFlight overrides how many tasks of a flow run at once, by flow.
 	InFlight map[string]int
 	// EnforceExpiry fails tasks that are past their expires_at (decision 16).
@@ -212,6 +215,10 @@ func (s *Scheduler) inFlight(f flow.Flow) int {
 // start publishes the first ask of each task and its PROCESSING event. A
 // task whose parameters are wrong is ended instead.
 func (s *Scheduler) start(ctx context.Context, tasks []Task) error {
+	known, err := s.lookUp(ctx, tasks)
+	if err != nil {
+		return err
+	}
 	var outs []bus.Out
 	var asks []bus.Out
 	for _, t := range tasks {
@@ -219,7 +226,7 @@ func (s *Scheduler) start(ctx context.Context, tasks []Task) error {
 			outs = append(outs, pendingEvent(t))
 		}
 		outs = append(outs, taskEvent(t, social.Processing, t.PickedAt, &t.PickedAt))
-		ask, err := s.ask(t)
+		ask, err := s.ask(t, known)
 		if err != nil {
 			s.lg.Info("task refused", "flow", t.Flow, "task", t.ID, "err", err)
 			o, err := FailedRun(t.TaskRef, 0, social.Raw{ID: social.ID("refused", t.ID, t.Fence), At: t.PickedAt}, err.Error())
@@ -239,12 +246,12 @@ func (s *Scheduler) start(ctx context.Context, tasks []Task) error {
 }
 
 // ask is what the run begins with, or goes on with.
-func (s *Scheduler) ask(t Task) (social.Ask, error) {
+func (s *Scheduler) ask(t Task, known found) (social.Ask, error) {
 	if s.cfg.EnforceExpiry && t.ExpiresAt != nil && t.PickedAt.After(*t.ExpiresAt) {
 		return social.Ask{}, errExpired
 	}
 	if t.Resume == nil {
-		return s.first(t)
+		return first(t, known)
 	}
 	var a social.Ask
 	if err := json.Unmarshal(t.Resume, &a); err != nil {
@@ -258,7 +265,7 @@ func (s *Scheduler) ask(t Task) (social.Ask, error) {
 // errExpired is the data of a task that was claimed too late (decision 16).
 var errExpired = errors.New("expired")
 
-func (s *Scheduler) first(t Task) (social.Ask, error) {
+func first(t Task, known found) (social.Ask, error) {
 	f, ok := flow.ByName(t.Flow)
 	if !ok {
 		return social.Ask{}, errors.New("Missing Flow - " + t.Flow)
@@ -271,7 +278,48 @@ func (s *Scheduler) first(t Task) (social.Ask, error) {
 	if ref.Platform == "" {
 		ref.Platform = f.Platform
 	}
-	return f.First(ref, p)
+	what := known[f.Lookup.What][key(f, p)]
+	if f.Lookup.What != "" && what == "" {
+		return social.Ask{}, errors.New(f.Lookup.Missing)
+	}
+	return f.First(ref, p, what)
+}
+
+// found is what was looked up, by what it is and by key.
+type found map[string]map[string]string
+
+// lookUp reads what the first asks of tasks need, one query for each kind.
+func (s *Scheduler) lookUp(ctx context.Context, tasks []Task) (found, error) {
+	keys := map[string][]string{}
+	for _, t := range tasks {
+		f, ok := flow.ByName(t.Flow)
+		if !ok || f.Lookup.What == "" || t.Resume != nil {
+			continue
+		}
+		if p, err := f.Decode(t.Params); err == nil {
+			keys[f.Lookup.What] = append(keys[f.Lookup.What], key(f, p))
+		}
+	}
+	out := found{}
+	for what, k := range keys {
+		if s.cfg.Lookup == nil {
+			continue
+		}
+		got, err := s.cfg.Lookup(ctx, what, k)
+		if err != nil {
+			return nil, fmt.Errorf("look up %s: %w", what, err)
+		}
+		out[what] = got
+	}
+	return out, nil
+}
+
+// key is what the flow looks up by.
+func key(f flow.Flow, p flow.Params) string {
+	if v := p[f.Lookup.Param]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 // FailedRun is the message that ends a run as FAILED without an answer: seq

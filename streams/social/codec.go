@@ -25,18 +25,34 @@ func (l Log) AppendJSON(dst []byte) []byte {
 	dst = l.Dimensions.AppendJSON(dst)
 	dst = append(dst, `,"metrics":`...)
 	dst = l.Metrics.AppendJSON(dst)
+	if l.Type != "" { // of an activity or a relationship
+		dst = append(dst, `,"type":`...)
+		dst = AppendString(dst, l.Type)
+		dst = append(dst, `,"actor":`...)
+		dst = AppendString(dst, l.Actor)
+		dst = append(dst, `,"target":`...)
+		dst = AppendString(dst, l.Target)
+		dst = append(dst, `,"target_dimensions":`...)
+		dst = l.TargetDimensions.AppendJSON(dst)
+	}
 	return append(dst, '}')
 }
 
 // Size is about how long the object is: exactly, if no text needs escapes.
 func (l Log) Size() int {
-	return len(`{"kind":"","key":"","owner":"","handle":"","source":"","dimensions":,"metrics":}`) +
+	n := 0
+	if l.Type != "" {
+		n = len(`,"type":"","actor":"","target":"","target_dimensions":`) + len(l.Type) + len(l.Actor) + len(l.Target) + l.TargetDimensions.size()
+	}
+	return n + len(`{"kind":"","key":"","owner":"","handle":"","source":"","dimensions":,"metrics":}`) +
 		len(l.Kind) + len(l.Key) + len(l.Owner) + len(l.Handle) + len(l.Source) + l.Dimensions.size() + l.Metrics.size()
 }
 
 // PairsSize is the length of the pairs of l's dimensions and metrics, if no
 // key needs escapes.
-func (l Log) PairsSize() int { return l.Dimensions.pairsSize() + l.Metrics.pairsSize() }
+func (l Log) PairsSize() int {
+	return l.Dimensions.pairsSize() + l.Metrics.pairsSize() + l.TargetDimensions.pairsSize()
+}
 
 // MarshalJSON implements json.Marshaler.
 func (l Log) MarshalJSON() ([]byte, error) { return l.AppendJSON(nil), nil }

@@ -157,6 +157,14 @@ func (r *Reader) Log() Log {
 			l.Dimensions = r.KVs()
 		case "metrics":
 			l.Metrics = r.KVs()
+		case "type":
+			l.Type = r.Text()
+		case "actor":
+			l.Actor = r.Text()
+		case "target":
+			l.Target = r.Text()
+		case "target_dimensions":
+			l.TargetDimensions = r.KVs()
 		}
 	}
 	return l

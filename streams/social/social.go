@@ -123,6 +123,18 @@ type State struct {
 	MediaCount *int64   `json:"media_count,omitempty"` // nil: the profile answer had none
 	Items      int      `json:"items,omitempty"`       // collected by this step so far
 	Rest       []string `json:"rest,omitempty"`        // keys of later batches of this step
+
+	Args  map[string][]string `json:"args,omitempty"`  // parameters that later steps need, see flow.Flow.Keep
+	Known string              `json:"known,omitempty"` // what was looked up before the first ask, see flow.Lookup
+	Found string              `json:"found,omitempty"` // what an answer said of the post that the task is about
+}
+
+// Arg is the first value of a kept parameter, or "".
+func (s State) Arg(name string) string {
+	if v := s.Args[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 // An Attempt is one source that was tried for a step and failed.
@@ -198,8 +210,9 @@ const (
 
 // A Final says how a task's run ended. It travels with the last answer.
 type Final struct {
-	Status string `json:"status"` // Complete or Failed
-	Data   string `json:"data"`   // text for scrape_request_log.data
+	Status    string `json:"status"`              // Complete or Failed
+	Data      string `json:"data"`                // text for scrape_request_log.data
+	Refreshed string `json:"refreshed,omitempty"` // profile that the run has refreshed in full
 }
 
 // ID derives a name from parts, which must together name the fact. It is 32

@@ -48,7 +48,7 @@ func New(baseURL string) *providers.Provider {
 			},
 			social.PostsByID: {
 				Request: request("/ig/posts/", "id_user", instagram.ProfileID, "end_cursor"),
-				Judge:   instagram.Object(posts), Parse: parsePosts,
+				Judge:   instagram.Object(edgesOf(timeline)), Parse: parsePosts,
 			},
 			social.Reels: {
 				Request: request("/ig/reels_posts/", "id_user", instagram.ProfileID, "max_id"),
@@ -57,6 +57,14 @@ func New(baseURL string) *providers.Provider {
 			social.PostByShortcode: {
 				Request: request("/ig/post_info/", "shortcode", instagram.Shortcode, ""),
 				Judge:   instagram.Object(postOfShortcode), Parse: parsePost,
+			},
+			social.TaggedPosts: {
+				Request: request("/ig/tagged/", "id_user", instagram.ProfileID, "end_cursor"),
+				Judge:   instagram.Object(tagged), Parse: parseTagged,
+			},
+			social.StoriesByID: {
+				Request: request("/ig/stories/", "id_user", instagram.ProfileID, ""), // there is one page
+				Judge:   instagram.Object(stories), Parse: parseStories,
 			},
 		}),
 	}
@@ -130,22 +138,40 @@ func userOf(root doc.Node, message string) (doc.Node, string, *providers.Error) 
 	return user, path, nil
 }
 
-func posts(_ social.Ask, root doc.Node) *providers.Error {
-	data, err := root.Need("data")
-	if err != nil {
+// edgesOf wants a list of posts, which may be empty, below media of data.user.
+func edgesOf(media string) func(social.Ask, doc.Node) *providers.Error {
+	return func(_ social.Ask, root doc.Node) *providers.Error {
+		data, err := root.Need("data")
+		if err != nil {
+			return err
+		}
+		if user := data.At("user"); user.Null() {
+			return instagram.Missing("API Failure", "data.user is missing") // a private account, perhaps
+		}
+		_, err = root.NeedList(media + ".edges")
 		return err
 	}
-	if user := data.At("user"); user.Null() {
-		return instagram.Missing("API Failure", "data.user is missing") // a private account, perhaps
-	}
-	_, err = root.NeedList(timeline + ".edges")
-	return err
 }
 
 func reels(_ social.Ask, root doc.Node) *providers.Error {
-	_, err := reelsRoot(root).NeedList("items") // may be empty: an account without reels (Q-AB-4)
+	_, err := itemsRoot(root).NeedList("items") // may be empty: an account without reels (Q-AB-4)
 	return err
 }
+
+func tagged(ask social.Ask, root doc.Node) *providers.Error {
+	if in := itemsRoot(root); !in.At("items").Null() {
+		_, err := in.NeedList("items")
+		return err
+	}
+	return edgesOf(photosOfYou)(ask, root)
+}
+
+func stories(ask social.Ask, root doc.Node) *providers.Error {
+	_, _, err := findReel(root, profileOf(ask)) // there may be none
+	return err
+}
+
+func profileOf(ask social.Ask) string { return strings.TrimSpace(ask.Key()) }
 
 func postOfShortcode(ask social.Ask, root doc.Node) *providers.Error {
 	n, path, app := findPost(root)

@@ -29,6 +29,8 @@ var keys = map[social.Fetch]string{
 	social.PostsByID:       "4811223344",
 	social.Reels:           "4811223344",
 	social.PostByShortcode: "CxAmPle0022",
+	social.TaggedPosts:     "4811223344",
+	social.StoriesByID:     "4811223344",
 }
 
 func sample(t testing.TB, f social.Fetch) []byte {
@@ -61,6 +63,8 @@ func TestProvider(t *testing.T) {
 		social.PostsByID:       {{"x"}},
 		social.Reels:           {{"x"}},
 		social.PostByShortcode: {{"a b"}, {"https://www.instagram.com/p/x/"}},
+		social.TaggedPosts:     {{"x"}},
+		social.StoriesByID:     {{"x"}, {"1,2"}},
 	}
 	var cases []providertest.Case
 	for f, key := range keys {
@@ -83,6 +87,10 @@ func TestRequest(t *testing.T) {
 		{social.Reels, "", "/ig/reels_posts/?id_user=4811223344"},
 		{social.Reels, "QVFD==", "/ig/reels_posts/?id_user=4811223344&max_id=QVFD%3D%3D"},
 		{social.PostByShortcode, "", "/ig/post_info/?shortcode=CxAmPle0022"},
+		{social.TaggedPosts, "", "/ig/tagged/?id_user=4811223344"},
+		{social.TaggedPosts, "QVFD==", "/ig/tagged/?end_cursor=QVFD%3D%3D&id_user=4811223344"},
+		{social.StoriesByID, "", "/ig/stories/?id_user=4811223344"},
+		{social.StoriesByID, "x", "/ig/stories/?id_user=4811223344"},
 	} {
 		ask := askFor(tt.fetch)
 		ask.Cursor = tt.cursor
@@ -139,8 +147,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// The "expected parse" blocks of 9.2 to 9.6, typed here a second time; tags
-// and sponsors of reels as Q-AB-1 wants them.
+// The "expected parse" blocks of 9.2 to 9.8, typed here a second time; tags
+// and sponsors of reels as Q-AB-1 wants them, ids of sponsors as Q-X-19 does.
 func TestExpected(t *testing.T) {
 	for _, tt := range []struct {
 		fetch              social.Fetch
@@ -175,6 +183,17 @@ func TestExpected(t *testing.T) {
 			`thumbnail_src="https://cdn.example.net/m/23.jpg"`, `post_type="reels"`, "taken_at_timestamp=1695570000",
 			`caption="Latte art slow-mo"`,
 			`user_tags=[{"user":{"pk":5922334455,"username":"dockside.bakery"},"position":[0.5,0.5]}]`,
+			`user_sponsors=[{"profile_id":"6033445566","handle":"oatmilk.brand"}]`, "is_sponsor=true"}},
+		{social.TaggedPosts, "CxAmPle0024", "5922334455", "", "", []string{
+			"comments=2", "likes=77", "view_count=null",
+			`profile_id="5922334455"`, `handle="dockside.bakery"`, `post_type="image"`,
+			`display_url="https://cdn.example.net/m/24.jpg"`, `thumbnail_src="https://cdn.example.net/m/24_t.jpg"`,
+			"taken_at_timestamp=1695580000", "caption=null", `tagged_user_ids="4811223344"`}},
+		{social.StoriesByID, "3198000000000000078", "4811223344", "", "", []string{
+			`post_id="3198000000000000078"`, `profile_id="4811223344"`, `handle="northlake.cafe"`,
+			`content_type="image"`, `post_type="story"`, `story_links=["northlake.example"]`, `story_hashtags=["coffee"]`,
+			`display_url="https://cdn.example.net/s/78.jpg"`, `thumbnail_src="https://cdn.example.net/s/78.jpg"`,
+			"taken_at_timestamp=1695580500",
 			`user_sponsors=[{"profile_id":"6033445566","handle":"oatmilk.brand"}]`, "is_sponsor=true"}},
 	} {
 		b, err := judgeAndParse(tt.fetch, keys[tt.fetch], sample(t, tt.fetch))
@@ -238,6 +257,19 @@ func TestJudge(t *testing.T) {
 		{"post: null", social.PostByShortcode, 200, `{"data":{"shortcode_media":null}}`, providers.ErrGone, "API Failure"},
 		{"post: no items", social.PostByShortcode, 200, `{"items":[]}`, providers.ErrGone, "API Failure"},
 		{"post: gone", social.PostByShortcode, 200, `{"message":"Media not found or unavailable","status":"fail"}`, providers.ErrGone, "API Failure"},
+		{"tagged: private", social.TaggedPosts, 200, `{"data":{"user":null}}`, providers.ErrGone, "API Failure"},
+		{"tagged: none", social.TaggedPosts, 200, `{"data":{"user":{"edge_user_to_photos_of_you":{"edges":[]}}}}`, nil, ""},
+		{"tagged: data null", social.TaggedPosts, 200, `{"data":null}`, providers.ErrMalformed, "API Failure"},
+		{"tagged: posts", social.TaggedPosts, 200, `{"data":{"user":{"edge_owner_to_timeline_media":{"edges":[]}}}}`, providers.ErrMalformed, "API Failure"},
+		{"tagged: app, none", social.TaggedPosts, 200, `{"response":{"items":[]}}`, nil, ""},
+		{"tagged: app, items an object", social.TaggedPosts, 200, `{"items":{}}`, providers.ErrMalformed, "API Failure"},
+		{"stories: reels a text", social.StoriesByID, 200, `{"reels":"none"}`, providers.ErrMalformed, "API Failure"},
+		{"stories: reels a list", social.StoriesByID, 200, `{"reels":[{"user":{}}]}`, providers.ErrMalformed, "API Failure"},
+		{"stories: reel a number", social.StoriesByID, 200, `{"reels":{"4811223344":7}}`, providers.ErrMalformed, "API Failure"},
+		{"stories: items an object", social.StoriesByID, 200, `{"reels":{"4811223344":{"user":{"username":"a"},"items":{}}}}`, providers.ErrMalformed, "API Failure"},
+		{"stories: app, reel a list", social.StoriesByID, 200, `{"reel":[]}`, providers.ErrMalformed, "API Failure"},
+		{"stories: no handle", social.StoriesByID, 200, `{"reels":{"4811223344":{"user":{},"items":[{}]}}}`, providers.ErrMalformed, "API Failure"},
+		{"stories: gone", social.StoriesByID, 200, `{"message":"User not found","status":"fail"}`, providers.ErrGone, "API Failure"},
 		{"forbidden", social.Reels, 403, `{"message":"no"}`, providers.ErrGone, "Forbidden exception"},
 		{"not subscribed", social.Reels, 403, `{"message":"You are not subscribed to this API."}`, providers.ErrRefused, "Forbidden exception"},
 		{"blocked", social.Reels, 403, `{"message":"Blocked User. Please contact your API provider."}`, providers.ErrRefused, "Forbidden exception"},
@@ -270,6 +302,9 @@ func TestHard(t *testing.T) {
 	node := append(slices.Clone(media), "edges", 0, "node")
 	sponsor := append(slices.Clone(node), "edge_media_to_sponsor_user", "edges", 0, "node", "sponsor")
 	reel := p("items", 0, "media")
+	photos := p("data", "user", "edge_user_to_photos_of_you")
+	stories := p("reels", "4811223344")
+	story := append(slices.Clone(stories), "items", 0)
 	for _, tt := range []struct {
 		fetch social.Fetch
 		path  []any
@@ -292,6 +327,23 @@ func TestHard(t *testing.T) {
 		{social.Reels, append(slices.Clone(reel), "code")},
 		{social.Reels, append(slices.Clone(reel), "sponsor_tags", 0, "sponsor", "pk")},
 		{social.Reels, append(slices.Clone(reel), "sponsor_tags", 0, "sponsor", "username")},
+		{social.TaggedPosts, p("data")},
+		{social.TaggedPosts, p("data", "user")},
+		{social.TaggedPosts, photos},
+		{social.TaggedPosts, append(slices.Clone(photos), "edges")},
+		{social.TaggedPosts, append(slices.Clone(photos), "edges", 0, "node")},
+		{social.TaggedPosts, append(slices.Clone(photos), "edges", 0, "node", "shortcode")},
+		{social.StoriesByID, append(slices.Clone(stories), "user", "username")},
+		{social.StoriesByID, append(slices.Clone(story), "pk")},
+		{social.StoriesByID, append(slices.Clone(story), "image_versions2")},
+		{social.StoriesByID, append(slices.Clone(story), "image_versions2", "candidates")},
+		{social.StoriesByID, append(slices.Clone(story), "image_versions2", "candidates", 0, "url")},
+		{social.StoriesByID, append(slices.Clone(story), "story_link_stickers", 0, "story_link")},
+		{social.StoriesByID, append(slices.Clone(story), "story_link_stickers", 0, "story_link", "display_url")},
+		{social.StoriesByID, append(slices.Clone(story), "story_hashtags", 0, "hashtag")},
+		{social.StoriesByID, append(slices.Clone(story), "story_hashtags", 0, "hashtag", "name")},
+		{social.StoriesByID, append(slices.Clone(story), "sponsor_tags", 0, "sponsor", "pk")},
+		{social.StoriesByID, append(slices.Clone(story), "sponsor_tags", 0, "sponsor", "username")},
 	} {
 		for _, value := range [][]any{nil, {nil}, {true}, {""}, {[]int{}}, {map[string]int{}}} {
 			last := tt.path[len(tt.path)-1]
@@ -330,6 +382,9 @@ func TestPages(t *testing.T) {
 	page := func(info string) string {
 		return `{"data":{"user":{"edge_owner_to_timeline_media":{"edges":[]` + info + `}}}}`
 	}
+	photos := func(info string) string {
+		return `{"data":{"user":{"edge_user_to_photos_of_you":{"edges":[]` + info + `}}}}`
+	}
 	for _, tt := range []struct {
 		fetch      social.Fetch
 		body, want string
@@ -345,6 +400,27 @@ func TestPages(t *testing.T) {
 		{social.Reels, `{"items":[],"paging_info":{"more_available":false,"max_id":"x"}}`, ""},
 		{social.Reels, `{"items":[],"paging_info":{"more_available":true,"max_id":17}}`, "17"},
 		{social.Reels, `{"response":{"items":[],"paging_info":{"more_available":true,"max_id":"x"}}}`, "x"},
+		{social.TaggedPosts, photos(``), ""},
+		{social.TaggedPosts, photos(`,"page_info":{"has_next_page":true,"end_cursor":null}`), ""},
+		{social.TaggedPosts, photos(`,"page_info":{"has_next_page":false,"end_cursor":"x"}`), ""},
+		{social.TaggedPosts, photos(`,"page_info":{"has_next_page":true,"end_cursor":"x"}`), "x"},
+		{social.TaggedPosts, `{"items":[],"more_available":true,"next_max_id":17}`, "17"},
+		{social.TaggedPosts, `{"response":{"items":[],"more_available":false,"next_max_id":"x"}}`, ""},
+		// All of these say that there are no stories (9.8, Q-AB-5).
+		{social.StoriesByID, `{}`, ""},
+		{social.StoriesByID, `{"reels":null,"status":"ok"}`, ""},
+		{social.StoriesByID, `{"reels":{}}`, ""},
+		{social.StoriesByID, `{"reels":[]}`, ""},
+		{social.StoriesByID, `{"reels":{"4811223344":null}}`, ""},
+		{social.StoriesByID, `{"reels":{"4811223344":{}}}`, ""},
+		{social.StoriesByID, `{"reels":{"4811223344":{"items":[{}]}}}`, ""},
+		{social.StoriesByID, `{"reels":{"4811223344":{"user":{"username":"a"}}}}`, ""},
+		{social.StoriesByID, `{"reels":{"4811223344":{"user":{},"items":[]}}}`, ""},
+		{social.StoriesByID, `{"reels":{"1":{"user":{"username":"a"},"items":[{}]}}}`, ""},
+		{social.StoriesByID, `{"reel":null,"status":"ok"}`, ""},
+		{social.StoriesByID, `{"reel":{"user":{"pk":1,"username":"a"},"items":[{}]}}`, ""},
+		{social.StoriesByID, `{"data":{"reels_media":[]}}`, ""},
+		{social.StoriesByID, `{"data":{"reels_media":[{"user":{"id":"1","username":"a"},"items":[{}]}]}}`, ""},
 	} {
 		b, err := judgeAndParse(tt.fetch, keys[tt.fetch], []byte(tt.body))
 		if err != nil || b.Cursor != tt.want || b.More != (tt.want != "") || len(b.Logs) != 0 {
@@ -354,6 +430,12 @@ func TestPages(t *testing.T) {
 }
 
 func TestTypesAndTolerance(t *testing.T) {
+	story := func(more string) string {
+		return `{"reels":{"4811223344":{"user":{"username":"a"},"items":[{"pk":"1","image_versions2":{"candidates":[{"url":"u"}]}` + more + `}]}}}`
+	}
+	webStory := func(more string) string {
+		return `{"data":{"reels_media":[{"user":{"id":"4811223344","username":"a"},"items":[{"id":"1","display_url":"u"` + more + `}]}]}}`
+	}
 	for _, tt := range []struct {
 		fetch           social.Fetch
 		body, key, want string
@@ -382,6 +464,25 @@ func TestTypesAndTolerance(t *testing.T) {
 		{social.Reels, `{"items":[{"media":{"code":"a"},"sponsor_tags":[{"sponsor":{"pk":6,"username":"o"}},{}]}]}`, "user_sponsors", `[{"profile_id":"6","handle":"o"}]`},
 		{social.Reels, `{"items":[{"media":{"code":"a"},"sponsor_tags":[{}]}]}`, "is_sponsor", `true`},
 		{social.Reels, `{"items":[{"media":{"code":"a"}}]}`, "user_sponsors", `[]`},
+		{social.TaggedPosts, `{"items":[{"code":"a"}]}`, "tagged_user_ids", `"4811223344"`},
+		{social.TaggedPosts, `{"items":[{"code":"a","media_type":8,"carousel_media":[{"image_versions2":{"candidates":[{"url":"u"}]}}]}]}`, "display_url", `"u"`},
+		{social.StoriesByID, story(``), "story_links", `[]`},
+		{social.StoriesByID, story(`,"story_link_stickers":null,"story_hashtags":null`), "story_hashtags", `[]`},
+		{social.StoriesByID, story(`,"media_type":2,"video_versions":[{"url":"v"}]`), "display_url", `"v"`},
+		{social.StoriesByID, story(`,"media_type":2,"video_versions":[{"url":"v"}]`), "thumbnail_src", `"u"`},
+		{social.StoriesByID, story(`,"video_versions":[]`), "display_url", `"u"`},
+		{social.StoriesByID, story(`,"video_versions":null`), "display_url", `"u"`},
+		{social.StoriesByID, story(`,"media_type":2`), "content_type", `"video"`},
+		{social.StoriesByID, story(`,"media_type":"2"`), "content_type", `null`},
+		{social.StoriesByID, story(`,"taken_at":"1695580500"`), "taken_at_timestamp", `1695580500`},
+		{social.StoriesByID, story(`,"sponsor_tags":null`), "is_sponsor", `false`},
+		{social.StoriesByID, story(``), "handle", `"a"`},
+		{social.StoriesByID, story(``), "profile_id", `null`},
+		{social.StoriesByID, webStory(``), "story_links", `[]`},
+		{social.StoriesByID, webStory(`,"story_cta_url":"https://a.example/"`), "story_links", `["https://a.example/"]`},
+		{social.StoriesByID, webStory(`,"tappable_objects":[{"__typename":"GraphTappableMention","username":"b"},{"__typename":"GraphTappableHashtag","name":"tea"},{"__typename":"GraphTappableHashtag","name":"ad"}]`), "story_hashtags", `["tea","ad"]`},
+		{social.StoriesByID, webStory(`,"__typename":"GraphStoryImage"`), "content_type", `"image"`},
+		{social.StoriesByID, webStory(`,"video_resources":[]`), "display_url", `"u"`},
 	} {
 		b, err := judgeAndParse(tt.fetch, keys[tt.fetch], []byte(tt.body))
 		if err != nil || len(b.Logs) != 1 {
@@ -460,6 +561,23 @@ func TestFixtures(t *testing.T) {
 			map[string]path{"likes": {"like_count"}, "taken_at_timestamp": {"taken_at"}}, "305701719", nil},
 		{"ig-private-v1/media_info/natgeo_reel_by_code_2026.json", social.PostByShortcode, "DRqAYKuAYTR", path{"media_or_ad"}, nil, "code",
 			map[string]path{"likes": {"like_count"}, "play_count": {"play_count"}, "video_duration": {"video_duration"}}, "787132", nil},
+
+		{"ig-web-graphql/tagged_medias/robertdowneyjr_tagged.json", social.TaggedPosts, "1518284433",
+			path{"data", "user", "edge_user_to_photos_of_you", "edges"}, path{"node"}, "shortcode",
+			map[string]path{"likes": {"edge_media_preview_like", "count"}, "comments": {"edge_media_to_comment", "count"},
+				"view_count": {"video_view_count"}, "taken_at_timestamp": {"taken_at_timestamp"}, "profile_id": {"owner", "id"},
+				"caption": {"edge_media_to_caption", "edges", 0, "node", "text"}}, "",
+			path{"data", "user", "edge_user_to_photos_of_you", "page_info", "end_cursor"}},
+		{"ig-private-v1/usertags_feed/natgeo_tagged_2026.json", social.TaggedPosts, "787132", path{"response", "items"}, nil, "code",
+			map[string]path{"likes": {"like_count"}, "comments": {"comment_count"}, "handle": {"user", "username"},
+				"taken_at_timestamp": {"taken_at"}, "caption": {"caption", "text"}}, "", path{"response", "next_max_id"}},
+
+		{"ig-private-v1/stories/natgeo_reel_sponsored.json", social.StoriesByID, "787132", path{"reel", "items"}, nil, "pk",
+			map[string]path{"handle": {"user", "username"}, "taken_at_timestamp": {"taken_at"},
+				"display_url": {"video_versions", 0, "url"}, "thumbnail_src": {"image_versions2", "candidates", 0, "url"}}, "787132", nil},
+		{"ig-web-graphql/stories/starwars_reel.json", social.StoriesByID, "625833324", path{"data", "reels_media", 0, "items"}, nil, "id",
+			map[string]path{"handle": {"owner", "username"}, "taken_at_timestamp": {"taken_at_timestamp"},
+				"display_url": {"video_resources", 0, "src"}, "thumbnail_src": {"display_url"}}, "625833324", nil},
 	} {
 		t.Run(string(tt.fetch)+" "+tt.file, func(t *testing.T) {
 			body := providertest.Read(t, dir, tt.file)
@@ -513,11 +631,39 @@ func TestFixtures(t *testing.T) {
 				}
 			}
 			if tt.cursor != nil {
-				if want := providertest.Lookup(root, tt.cursor...); b.Cursor != want || !b.More {
+				if want := fmt.Sprint(providertest.Lookup(root, tt.cursor...)); b.Cursor != want || !b.More {
 					t.Errorf("more %v, cursor %q, want %q", b.More, b.Cursor, want)
 				}
 			}
 		})
+	}
+}
+
+// The reel of a real answer, under its id as in 9.8, and its sponsors.
+func TestFixtureReel(t *testing.T) {
+	dir := providertest.Fixtures(t)
+	if dir == "" {
+		return
+	}
+	root := providertest.Decode(t, providertest.Read(t, dir, "ig-private-v1/stories/natgeo_reel_sponsored.json"))
+	body, err := json.Marshal(map[string]any{"reels": map[string]any{"787132": providertest.Lookup(root, "reel")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := judgeAndParse(social.StoriesByID, "787132", body)
+	if err != nil || len(b.Logs) != 3 {
+		t.Fatalf("%d logs, %v", len(b.Logs), err)
+	}
+	for i, l := range b.Logs {
+		item := providertest.Lookup(root, "reel", "items", i)
+		sponsor := providertest.Lookup(item, "sponsor_tags", 0, "sponsor")
+		want := fmt.Sprintf(`[{"profile_id":"%v","handle":"%v"}]`, providertest.Lookup(sponsor, "pk"), providertest.Lookup(sponsor, "username"))
+		if got, _ := l.Dimensions.Get("user_sponsors"); l.Key != fmt.Sprint(providertest.Lookup(item, "pk")) || string(got) != want {
+			t.Errorf("%s: sponsors %s, want %s", l.Key, got, want)
+		}
+	}
+	if b, err := judgeAndParse(social.StoriesByID, "1", body); err != nil || len(b.Logs) != 0 {
+		t.Errorf("of another profile: %d logs, %v", len(b.Logs), err)
 	}
 }
 
@@ -541,6 +687,9 @@ func TestFixtureErrors(t *testing.T) {
 		{"errors/instagram/please_wait_require_login.json", social.Reels, 429, providers.ErrLimited},
 		{"errors/instagram/user_null_by_id.json", social.ProfileByID, 200, providers.ErrGone},
 		{"errors/instagram/user_null_by_id.json", social.PostsByID, 200, providers.ErrGone},
+		{"errors/instagram/user_null_by_id.json", social.TaggedPosts, 200, providers.ErrGone},
+		{"errors/instagram/checkpoint_required.json", social.TaggedPosts, 200, providers.ErrUpstream},
+		{"errors/instagram/please_wait_require_login.json", social.StoriesByID, 200, providers.ErrLimited},
 	} {
 		err := classify(askFor(tt.fetch), providertest.Answer(tt.status, providertest.Read(t, dir, tt.file)))
 		if !errors.Is(err, tt.kind) || err.Status != tt.status {
@@ -553,7 +702,8 @@ func TestFixtureErrors(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	fetches := []social.Fetch{social.ProfileByHandle, social.ProfileByID, social.PostsByID, social.Reels, social.PostByShortcode}
+	fetches := []social.Fetch{social.ProfileByHandle, social.ProfileByID, social.PostsByID, social.Reels, social.PostByShortcode,
+		social.TaggedPosts, social.StoriesByID}
 	for _, file := range providertest.Glob(f, "testdata/*.json") {
 		for i := range fetches {
 			f.Add(uint8(i), 200, providertest.Read(f, file))
@@ -561,6 +711,9 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(uint8(0), 403, []byte(`{"message":"login_required","status":"fail"}`))
 	f.Add(uint8(4), 200, []byte(`{"items":[{"code":"a","media_type":8,"carousel_media":[{}]}]}`))
+	f.Add(uint8(5), 200, []byte(`{"response":{"items":[{"code":"a","user":{"pk":1}}],"next_max_id":7,"more_available":true}}`))
+	f.Add(uint8(6), 200, []byte(`{"reel":{"user":{"pk":4811223344,"username":"a"},"items":[{"pk":1,"image_versions2":{"candidates":[{"url":"u"}]}}]}}`))
+	f.Add(uint8(6), 200, []byte(`{"data":{"reels_media":[{"user":{"id":"4811223344","username":"a"},"items":[{"id":"1","display_url":"u","story_cta_url":"l"}]}]}}`))
 	f.Add(uint8(1), 200, []byte(`{"data":{"user":{"id":"1","username":"a","edge_followed_by":{"count":1}}}}`))
 	calls := New("").Calls
 	f.Fuzz(func(t *testing.T, which uint8, status int, body []byte) {
@@ -585,8 +738,9 @@ func BenchmarkParse(b *testing.B) {
 	unread := `"unread": {"manifest": "` + strings.Repeat("<MPD xmlns=\\\"urn:mpeg\\\">", 60) +
 		`", "slides": [` + strings.Repeat(`{"id": "3198000000000000021", "width": 1080, "url": "https://cdn.example.net/m/21.jpg"}, `, 20) + `{}]},`
 	for fetch, page := range map[social.Fetch]struct{ list, object string }{
-		social.PostsByID: {`"edges": [`, `"node": {`},
-		social.Reels:     {`"items": [`, `"media": {`},
+		social.PostsByID:   {`"edges": [`, `"node": {`},
+		social.Reels:       {`"items": [`, `"media": {`},
+		social.TaggedPosts: {`"edges": [`, `"node": {`},
 	} {
 		body := string(sample(b, fetch))
 		begin := strings.Index(body, page.list) + len(page.list)

@@ -152,6 +152,44 @@ var reelTable = doc.NewTable([]doc.Row{
 	{Key: "is_sponsor", Path: "media.sponsor_tags", Or: []string{"sponsor_tags"}, Conv: instagram.NotEmpty},
 }, "media.code", "media.user.pk")
 
+// 9.7. Root: node of each element of edges.
+const photosOfYou = "data.user.edge_user_to_photos_of_you"
+
+var taggedTable = doc.NewTable([]doc.Row{
+	{Key: "comments", Path: "edge_media_to_comment.count", Conv: doc.Count},
+	{Key: "likes", Path: "edge_media_preview_like.count", Conv: doc.Count},
+	{Key: "view_count", Path: "video_view_count", Conv: doc.Count},
+}, []doc.Row{
+	{Key: "profile_id", Path: "owner.id", Conv: doc.Str},
+	{Key: "handle", Path: "owner.username"},
+	{Key: "post_type", Path: "__typename", Conv: instagram.WebType},
+	{Key: "display_url", Path: "display_url"},
+	{Key: "thumbnail_src", Path: "thumbnail_src"},
+	{Key: "taken_at_timestamp", Path: "taken_at_timestamp", Conv: doc.Int},
+	{Key: "caption", Path: "edge_media_to_caption.edges.0.node.text"},
+	taggedRow,
+}, "shortcode", "owner.id")
+
+// taggedRow is filled by parseTagged: one text, as it always was (Q-AB-6).
+var taggedRow = doc.Row{Key: "tagged_user_ids", Conv: doc.Const(social.Null)}
+
+// Not in the contract: the keys of 9.7 for posts in the form of Instagram's
+// app. Root: each element of items.
+var appTaggedTable = doc.NewTable([]doc.Row{
+	{Key: "comments", Path: "comment_count", Conv: doc.Count},
+	{Key: "likes", Path: "like_count", Conv: doc.Count},
+	{Key: "view_count", Path: "view_count", Conv: doc.Count},
+}, []doc.Row{
+	{Key: "profile_id", Path: "user.pk", Conv: doc.Str},
+	{Key: "handle", Path: "user.username"},
+	{Key: "post_type", Path: "media_type", Conv: instagram.WebType},
+	{Key: "display_url", Path: "video_versions.0.url", Or: []string{"image_versions2.candidates.0.url", "carousel_media.0.image_versions2.candidates.0.url"}},
+	{Key: "thumbnail_src", Path: "image_versions2.candidates.0.url", Or: []string{"carousel_media.0.image_versions2.candidates.0.url"}},
+	{Key: "taken_at_timestamp", Path: "taken_at", Conv: doc.Int},
+	{Key: "caption", Path: "caption.text"},
+	taggedRow,
+}, "code", "user.pk")
+
 // parseProfile reads 9.2. Counts are absolute.
 func parseProfile(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
 	root, err := doc.Parse(body)
@@ -215,16 +253,25 @@ func parsePosts(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
 	if err != nil {
 		return social.Batch{}, err
 	}
-	edges, err := root.NeedList(timeline + ".edges")
+	b, err := readEdges(root, timeline, timelineTable)
 	if err != nil {
 		return social.Batch{}, err
 	}
-	info := root.At(timeline + ".page_info") // missing is the end (Q-AB-8)
+	return b, nil
+}
+
+// readEdges reads the posts below media, a connection of the web interface.
+func readEdges(root doc.Node, media string, t *doc.Table) (social.Batch, *providers.Error) {
+	edges, err := root.NeedList(media + ".edges")
+	if err != nil {
+		return social.Batch{}, err
+	}
+	info := root.At(media + ".page_info") // missing is the end (Q-AB-8)
 	b := instagram.Page(len(edges), info.At("end_cursor").Text(), info.At("has_next_page").True())
 	for i, e := range edges {
-		l, err := readPost(e.At("node"), timelineTable, "shortcode", "owner.id")
+		l, err := readPost(e.At("node"), t, "shortcode", "owner.id")
 		if err != nil {
-			return social.Batch{}, doc.In(fmt.Sprintf("%s.edges.%d.node", timeline, i), err)
+			return social.Batch{}, doc.In(fmt.Sprintf("%s.edges.%d.node", media, i), err)
 		}
 		b.Logs = append(b.Logs, l)
 	}
@@ -238,15 +285,24 @@ func parseReels(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
 	if err != nil {
 		return social.Batch{}, err
 	}
-	root = reelsRoot(root)
+	root = itemsRoot(root)
+	info := root.At("paging_info")
+	b, err := readItems(root, reelTable, "media.code", "media.user.pk", info.At("max_id").Text(), info.At("more_available").True())
+	if err != nil {
+		return social.Batch{}, err
+	}
+	return b, nil
+}
+
+// readItems reads the posts in items, as the app has them.
+func readItems(root doc.Node, t *doc.Table, key, owner, cursor string, more bool) (social.Batch, *providers.Error) {
 	items, err := root.NeedList("items")
 	if err != nil {
 		return social.Batch{}, err
 	}
-	info := root.At("paging_info")
-	b := instagram.Page(len(items), info.At("max_id").Text(), info.At("more_available").True())
+	b := instagram.Page(len(items), cursor, more)
 	for i, n := range items {
-		l, err := readPost(n, reelTable, "media.code", "media.user.pk")
+		l, err := readPost(n, t, key, owner)
 		if err != nil {
 			return social.Batch{}, doc.In(fmt.Sprintf("items.%d", i), err)
 		}
@@ -255,13 +311,35 @@ func parseReels(_ social.Ask, _ time.Time, body []byte) (social.Batch, error) {
 	return b, nil
 }
 
-// reelsRoot is the object that has items: the answer or, not in the
+// itemsRoot is the object that has items: the answer or, not in the
 // contract, its member response.
-func reelsRoot(root doc.Node) doc.Node {
+func itemsRoot(root doc.Node) doc.Node {
 	if inner := root.At("response"); root.At("items").Null() && inner.IsObject() {
 		return inner
 	}
 	return root
+}
+
+// parseTagged reads a page of 9.7: posts of others, in which the profile that
+// was asked for is tagged. One that cannot be read fails the page.
+func parseTagged(ask social.Ask, _ time.Time, body []byte) (social.Batch, error) {
+	root, err := doc.Parse(body)
+	if err != nil {
+		return social.Batch{}, err
+	}
+	var b social.Batch
+	if in := itemsRoot(root); in.At("items").Null() {
+		b, err = readEdges(root, photosOfYou, taggedTable)
+	} else {
+		b, err = readItems(in, appTaggedTable, "code", "user.pk", in.At("next_max_id").Text(), in.At("more_available").True())
+	}
+	if err != nil {
+		return social.Batch{}, err
+	}
+	for i := range b.Logs {
+		b.Logs[i].Dimensions.Set("tagged_user_ids", social.String(profileOf(ask)))
+	}
+	return b, nil
 }
 
 // parsePost reads 9.5.

@@ -1,7 +1,7 @@
 // Package graphapi asks Meta's Graph API for professional Instagram accounts
 // (contract/providers-instagram.md section 8), with the token of another
-// professional account: "business discovery". How a post did, its insights, is
-// told to the account that made it alone.
+// professional account: "business discovery". How a post did, its insights, and
+// who an account's audience is are told to that account alone.
 //
 // Private and personal accounts are not discoverable; the answer for them is
 // that of a handle that does not exist.
@@ -12,18 +12,31 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"beat/providers"
 	"beat/providers/doc"
+	"beat/providers/instagram"
 	"beat/streams/social"
 )
 
 const (
-	source  = "graphapi"
-	host    = "https://graph.facebook.com"
-	version = "/v12.0/" // of both calls, 8.1
+	source = "graphapi"
+	host   = "https://graph.facebook.com"
 )
+
+// The versions of 8.1.
+const (
+	version         = "/v12.0/" // profile, posts, stories, insights of a post
+	storyVersion    = "/v15.0/" // insights of a story, token debug
+	audienceVersion = "/v17.0/" // insights of an account
+)
+
+// parserVersion is to be bumped whenever a stored answer would give other
+// logs than before: a row of a table, a conversion, the shortcode rule, or
+// which posts are skipped. Older answers are then parsed again.
+const parserVersion = 1
 
 // New is the provider; baseURL "" is the real host.
 func New(baseURL string) *providers.Provider {
@@ -39,58 +52,42 @@ func New(baseURL string) *providers.Provider {
 		Classes:  classes,
 		Calls: doc.Named(source, map[social.Fetch]providers.Call{
 			social.ProfileByHandle: {Request: profileRequest, Judge: judgeProfile, Parse: parseProfile},
+			social.PostsByHandle:   {Request: page(postsFields), Classes: postsClasses, Judge: judgePosts, Parse: parsePosts},
+			social.Stories:         {Request: page(storiesFields), Classes: storiesClasses, Judge: judgeStories, Parse: parseStories},
 			social.PostInsights:    {Request: insightsRequest, Classes: insightsClasses, Judge: judgeInsights, Parse: parseInsights},
+			social.StoryInsights: {
+				Request: storyRequest, More: storyMore, Join: joinStory,
+				Classes: storyClasses, Judge: judgeStory, Parse: parseStory,
+			},
+			social.ProfileInsights: {
+				Request: audienceRequest, More: audienceMore, Join: joinAudience,
+				Classes: audienceClasses, Judge: judgeAudience, Parse: parseAudience,
+			},
 		}),
 	}
 }
 
-// profileFields is the field expansion of 8.2; the handle goes into it
-// verbatim, so only a handle may.
-const profileFields = "business_discovery.username(%s)" +
-	"{id,ig_id,name,website,followers_count,follows_count,profile_picture_url,username,biography,media_count," +
-	"media{id,user_id,username,comments_count,like_count,media_type,media_url,caption,timestamp,permalink}}"
+var nodeForm = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
-var (
-	handleForm = regexp.MustCompile(`^[A-Za-z0-9._]{1,30}$`)
-	nodeForm   = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
-)
-
-func profileRequest(c providers.Credential, ask social.Ask) (providers.Request, error) {
+// account is the node that c may ask from and the handle that is asked for,
+// which is fit to go into a field expansion verbatim.
+func account(c providers.Credential, ask social.Ask) (node, handle string, err error) {
 	if err := c.Require("token", "user_id"); err != nil {
-		return providers.Request{}, refused(err.Error())
+		return "", "", instagram.Incomplete(err)
 	}
 	// user_id is no secret: it is a node id and part of the path.
-	node := c.Fields["user_id"].Reveal()
+	node = c.Fields["user_id"].Reveal()
 	if !nodeForm.MatchString(node) || strings.Trim(node, ".") == "" {
-		return providers.Request{}, refused(fmt.Sprintf("credential %d of %s: field \"user_id\" is no node id", c.ID, c.Source))
+		return "", "", instagram.Incomplete(fmt.Errorf("credential %d of %s: field \"user_id\" is no node id", c.ID, c.Source))
 	}
-	handle := strings.TrimSpace(ask.Key())
-	if !handleForm.MatchString(handle) {
-		// What the API says of a handle that cannot be (8.2), without asking it.
-		return providers.Request{}, &providers.Error{Kind: providers.ErrGone, Status: http.StatusBadRequest,
-			Message: "Invalid username", Detail: fmt.Sprintf("keys.0: %.60q is no handle", handle)}
-	}
-	return providers.Request{
-		Path: version + node,
-		Query: url.Values{
-			"fields":       {fmt.Sprintf(profileFields, handle)},
-			"access_token": {c.Fields["token"].Reveal()},
-		},
-	}, nil
+	handle, err = instagram.Handle.Key(ask)
+	return node, handle, err
 }
 
-func refused(detail string) *providers.Error {
-	return &providers.Error{Kind: providers.ErrRefused, Message: "Credential is incomplete", Detail: detail}
-}
-
-// judgeProfile is what 8.2 wants of a 200.
-func judgeProfile(_ social.Ask, a providers.Answer) *providers.Error {
-	root, err := doc.Parse(a.Body)
-	if err != nil {
-		return err
-	}
-	_, err = root.NeedText("business_discovery.ig_id")
-	return err
+// get is a request with the token of c.
+func get(c providers.Credential, path string, query url.Values) providers.Request {
+	query.Set("access_token", c.Fields["token"].Reveal())
+	return providers.Request{Path: path, Query: query}
 }
 
 // classes is the outcome table of 8.2, with what the error codes mean: 8.1,
@@ -154,4 +151,26 @@ func told(rows []providers.Class) []providers.Class {
 		rows[i].Says, rows[i].Codes = "error.message error", errorCodes
 	}
 	return rows
+}
+
+// untold is rows whose message is the text for the status.
+func untold(rows []providers.Class) []providers.Class {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].Says, rows[i].Message = "", ""
+	}
+	return rows
+}
+
+// Rows that several calls have.
+var (
+	noAccount    = providers.Class{Status: "400", Body: code("110"), Kind: providers.ErrGone, Message: "Invalid username", Codes: errorCodes}
+	invalidToken = providers.Class{Status: "4xx", Body: code("190"), Kind: providers.ErrRefused, Expired: true,
+		Shown: http.StatusUnauthorized, Message: "Invalid access token", Codes: errorCodes}
+)
+
+// noObject is an object that is missing, or is not to be seen with this token.
+func noObject(shown int, message string) providers.Class {
+	return providers.Class{Status: "4xx", Body: []providers.Marker{{At: errorCode, Is: "100"}, {At: errorSubcode, Is: "33"}},
+		Kind: providers.ErrGone, Shown: shown, Message: message, Codes: errorCodes}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidwall/gjson"
+
 	"beat/providers"
 	"beat/providers/doc"
 	"beat/providers/providertest"
@@ -27,23 +29,63 @@ var ask = social.Ask{Fetch: social.ProfileByHandle, Keys: []string{"northlake.ca
 
 func call() providers.Call { return New("").Calls[social.ProfileByHandle] }
 
-func classify(a providers.Answer) *providers.Error {
-	return providers.Classify(New(""), call(), ask, a)
+func classify(a providers.Answer) *providers.Error { return classifyOf(ask, a) }
+
+func classifyOf(ask social.Ask, a providers.Answer) *providers.Error {
+	p := New("")
+	return providers.Classify(p, p.Calls[ask.Fetch], ask, a)
+}
+
+func parseOf(ask social.Ask, body []byte) (social.Batch, error) {
+	return New("").Calls[ask.Fetch].Parse(ask, providertest.At, body)
+}
+
+// samples are the good answers of testdata and what they answer. The first of a
+// fetch type is the one that its tests take apart.
+var samples = []struct {
+	file string
+	ask  social.Ask
+}{
+	{"profile.json", ask},
+	{"posts.json", posts},
+	{"stories.json", stories},
+	{"stories_next.json", nextStories},
+	{"insights_reels.json", reel},
+	{"insights_image.json", reel},
+	{"insights_carousel.json", reel},
+	{"story_parts.json", story},
+	{"story_merged.json", story},
+	{"audience_parts.json", audience},
+	{"audience_merged.json", audience},
+	{"audience_one.json", audience},
+}
+
+func sample(t testing.TB, f social.Fetch) []byte {
+	for _, s := range samples {
+		if s.ask.Fetch == f {
+			return providertest.Read(t, "testdata", s.file)
+		}
+	}
+	t.Fatalf("no sample of %s", f)
+	return nil
 }
 
 func TestProvider(t *testing.T) {
-	providertest.Run(t, New(""), cred, providertest.Case{
-		Fetch: social.ProfileByHandle,
-		Keys:  ask.Keys,
-		Bad:   [][]string{{"a){id}"}, {"a b"}, {"übung"}, {strings.Repeat("a", 31)}, {"a\nb"}, {"a/b"}},
-		Good:  providertest.Read(t, "testdata/profile.json"),
-	}, providertest.Case{
-		Fetch: social.PostInsights,
-		Keys:  reel.Keys,
-		Bad: [][]string{{"CxAmPle0012"}, {"CxAmPle0012", "", "reels"}, {"", "18000000000000012", "reels"}, {"CxAmPle0012", "me", "reels"},
+	handles := [][]string{{"a){id}"}, {"a b"}, {"übung"}, {strings.Repeat("a", 31)}, {"a\nb"}, {"a/b"}}
+	bad := map[social.Fetch][][]string{
+		social.ProfileByHandle: handles,
+		social.PostsByHandle:   handles,
+		social.Stories:         handles,
+		social.ProfileInsights: append([][]string{{"northlake.cafe", "all"}, {"northlake.cafe", ""}, {"northlake.cafe", "subset", "subset"}}, handles...),
+		social.PostInsights: {{"CxAmPle0012"}, {"CxAmPle0012", "", "reels"}, {"", "18000000000000012", "reels"}, {"CxAmPle0012", "me", "reels"},
 			{"CxAmPle0012", "_18000000000000012", "reels"}, {"CxAmPle0012", "1/../2", "reels"}, {"CxAmPle0012", "18000000000000012", "story"}},
-		Good: providertest.Read(t, "testdata/insights_reels.json"),
-	})
+		social.StoryInsights: {{"me"}, {"_18000000000000077"}, {"1/../2"}, {"CxAmPle0012"}, {" 1"}},
+	}
+	var cases []providertest.Case
+	for _, a := range []social.Ask{ask, posts, stories, reel, story, audience} {
+		cases = append(cases, providertest.Case{Fetch: a.Fetch, Keys: a.Keys, Bad: bad[a.Fetch], Good: sample(t, a.Fetch)})
+	}
+	providertest.Run(t, New(""), cred, cases...)
 }
 
 func TestRequest(t *testing.T) {
@@ -69,12 +111,15 @@ func TestRequest(t *testing.T) {
 }
 
 func TestGolden(t *testing.T) {
-	for _, file := range providertest.Glob(t, "testdata/profile*.json") {
+	known := map[string]bool{"error_110.json": true, "debug_token.json": true}
+	for _, s := range samples {
+		known[s.file] = true
+		file := filepath.Join("testdata", s.file)
 		body := providertest.Read(t, file)
-		if err := classify(providertest.Answer(200, body)); err != nil {
+		if err := classifyOf(s.ask, providertest.Answer(200, body)); err != nil {
 			t.Errorf("%s: Judge: %v", file, err)
 		}
-		b, err := call().Parse(ask, providertest.At, body)
+		b, err := parseOf(s.ask, body)
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue
@@ -84,43 +129,62 @@ func TestGolden(t *testing.T) {
 		}
 		providertest.Golden(t, *update, file+".golden", b)
 	}
-}
-
-// The "expected parse" of 8.2 and 8.6, typed here a second time.
-func TestExpected(t *testing.T) {
-	for _, tt := range []struct {
-		file string
-		keys string
-		want []string // of the last log of the file
-	}{
-		{"profile.json", "4811223344 CxAmPle0011 CxAmPle0012", []string{
-			"comments=41", "likes=2210", `handle="northlake.cafe"`, `post_id="18000000000000012"`,
-			`display_url="https://cdn.example.net/m/12.mp4"`, "thumbnail_src=null", `post_type="reels"`,
-			"taken_at_timestamp=1695196800", "content_type=null", "caption=null"}},
-		{"profile_stories.json", "4811223344 CxAmPle0011 3198000000000000077", []string{
-			"comments=null", "likes=null", `handle="northlake.cafe"`, `post_id="18000000000000077"`,
-			`display_url="https://cdn.example.net/s/77.mp4"`, "thumbnail_src=null", `post_type="story"`,
-			"taken_at_timestamp=1695553200", `content_type="video"`, "caption=null"}},
-	} {
-		b, err := call().Parse(ask, providertest.At, providertest.Read(t, "testdata", tt.file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var keys []string
-		for _, l := range b.Logs {
-			keys = append(keys, l.Key)
-		}
-		if got := strings.Join(keys, " "); got != tt.keys {
-			t.Errorf("%s: keys %q, want %q", tt.file, got, tt.keys)
-		}
-		last := b.Logs[len(b.Logs)-1]
-		if got := pairs(last); !slices.Equal(got, tt.want) {
-			t.Errorf("%s: last log %q, want %q", tt.file, got, tt.want)
-		}
-		if last.Owner != "" || last.Handle != "" || b.Logs[0].Handle != "northlake.cafe" || b.More {
-			t.Errorf("%s: owner %q, handle %q of a post, handle %q of the profile, more %v", tt.file, last.Owner, last.Handle, b.Logs[0].Handle, b.More)
+	for _, file := range providertest.Glob(t, "testdata/*.json") {
+		if !known[filepath.Base(file)] {
+			t.Errorf("%s: no row says what it answers", file)
 		}
 	}
+}
+
+// The "expected parse" of 8.2, typed here a second time.
+func TestExpected(t *testing.T) {
+	b, err := parseOf(ask, sample(t, ask.Fetch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := keys(b), "4811223344 CxAmPle0011 CxAmPle0012"; got != want {
+		t.Fatalf("keys %q, want %q", got, want)
+	}
+	recent := compact(t, sample(t, ask.Fetch), "business_discovery.media.data")
+	for i, want := range [][]string{
+		{"media_count=412", "followers=15230", "following=310", `profile_id="4811223344"`, `handle="northlake.cafe"`,
+			`profile_pic_url="https://cdn.example.net/p/nl.jpg"`, `bio="Coffee by the water"`, `full_name="Northlake Cafe"`,
+			`external_url="https://northlake.example/"`, `fbid="17841400000000001"`, "recent_posts=" + recent, "recent_stories=null",
+			`recent_posts_cursor="QVFIUexampleCursor1"`, "is_business_or_creator=true"},
+		image,
+		{"comments=41", "likes=2210", `handle="northlake.cafe"`, `post_id="18000000000000012"`,
+			`display_url="https://cdn.example.net/m/12.mp4"`, "thumbnail_src=null", `post_type="reels"`,
+			"taken_at_timestamp=1695196800", "content_type=null", "caption=null"},
+	} {
+		if got := pairs(b.Logs[i]); !slices.Equal(got, want) {
+			t.Errorf("log %d:\n got %q\nwant %q", i, got, want)
+		}
+	}
+	if b.Logs[0].Handle != "northlake.cafe" || b.Logs[1].Handle != "" || b.Logs[1].Owner != "" || b.More {
+		t.Errorf("got %s", providertest.Text(b))
+	}
+}
+
+// image is the first post of 8.2 and of 8.6.
+var image = []string{"comments=12", "likes=340", `handle="northlake.cafe"`, `post_id="18000000000000011"`,
+	`display_url="https://cdn.example.net/m/11.jpg"`, `thumbnail_src="https://cdn.example.net/m/11.jpg"`, `post_type="image"`,
+	"taken_at_timestamp=1695550000", "content_type=null", `caption="New beans are in #coffee #lake"`}
+
+// compact is a part of body without its blanks.
+func compact(t *testing.T, body []byte, path string) string {
+	var out bytes.Buffer
+	if err := json.Compact(&out, []byte(gjson.GetBytes(body, path).Raw)); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func keys(b social.Batch) string {
+	var out []string
+	for _, l := range b.Logs {
+		out = append(out, l.Key)
+	}
+	return strings.Join(out, " ")
 }
 
 func pairs(l social.Log) []string {
@@ -269,56 +333,6 @@ func TestBadPost(t *testing.T) {
 	}
 }
 
-func TestPostType(t *testing.T) {
-	for _, tt := range []struct{ media, want string }{
-		{`"media_type":"IMAGE"`, "image null u"},
-		{`"media_type":"VIDEO"`, "reels null null"},
-		{`"media_type":"CAROUSEL_ALBUM"`, "carousel null u"},
-		{`"media_type":"AUDIO"`, "null null u"},
-		{`"media_type":"IMAGE","media_product_type":"STORY"`, "story image u"},
-		{`"media_type":"VIDEO","media_product_type":"STORY"`, "story video null"},
-		{`"media_product_type":"FEED"`, "null null u"},
-		{`"media_product_type":"STORY"`, "skipped"},
-		{`"media_product_type":"FEED","media_type":"VIDEO"`, "reels null null"},
-	} {
-		body := `[{"permalink":"https://www.instagram.com/p/C1/","timestamp":"2023-09-24T10:06:40+0000","media_url":"u",` + tt.media + `}]`
-		logs, skipped, err := ParseMedia([]byte(body))
-		got := "skipped"
-		if err == nil && skipped == 0 {
-			show := func(k string) string {
-				v, _ := logs[0].Dimensions.Get(k)
-				return strings.Trim(string(v), `"`)
-			}
-			got = show("post_type") + " " + show("content_type") + " " + show("thumbnail_src")
-		}
-		if got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.media, got, tt.want)
-		}
-	}
-}
-
-func TestSplit(t *testing.T) {
-	for in, want := range map[string]string{
-		"https://www.instagram.com/p/CxAmPle0011/":               "p CxAmPle0011",
-		"https://www.instagram.com/p/CxAmPle0011":                "p CxAmPle0011",
-		"https://www.instagram.com/p/CxAmPle0011//":              "p CxAmPle0011",
-		"https://www.instagram.com/reel/CxAmPle0012/?igsh=x/y":   "reel CxAmPle0012",
-		"https://www.instagram.com/northlake.cafe/p/Cx1/":        "northlake.cafe Cx1",
-		"https://instagram.com/stories/northlake.cafe/31980077":  "stories 31980077",
-		"https://instagram.com/stories/northlake.cafe/31980077/": "stories 31980077",
-		"https://instagram.com/northlake.cafe/":                  " ",
-		"https://instagram.com":                                  " ",
-		"p/Cx1/":                                                 "p Cx1",
-		"":                                                       " ",
-		"///":                                                    " ",
-	} {
-		kind, key := split(in)
-		if got := kind + " " + key; got != want {
-			t.Errorf("split(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 // Real answers. What a file lacks of what 8.2 and 8.4 mark hard is in want.
 func TestFixtures(t *testing.T) {
 	dir := providertest.Fixtures(t)
@@ -455,21 +469,30 @@ func TestFixtureErrors(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
+	asks := []social.Ask{ask, posts, stories, nextStories, reel, story, audience}
 	for _, file := range providertest.Glob(f, "testdata/*.json") {
-		f.Add(200, providertest.Read(f, file))
-		f.Add(400, providertest.Read(f, file))
+		for i := range asks {
+			f.Add(uint8(i), 200, providertest.Read(f, file))
+		}
+		f.Add(uint8(0), 400, providertest.Read(f, file))
 	}
-	f.Add(200, []byte(`{"business_discovery":{"ig_id":"\u0000","username":"a"}}`))
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		judged := classify(providertest.Answer(status, body))
-		b, err := call().Parse(ask, providertest.At, body)
+	f.Add(uint8(0), 200, []byte(`{"business_discovery":{"ig_id":"\u0000","username":"a"}}`))
+	f.Add(uint8(4), 200, []byte(`{"data":[{"name":"reach","values":[{"value":1e400}]}]}`))
+	f.Add(uint8(6), 200, []byte(`{"parts":[{"status":200,"body":{"data":[{"name":"audience_gender_age","values":[{"value":{"F.18-24":"7","\n":{}}}]}]}}]}`))
+	calls := New("").Calls
+	f.Fuzz(func(t *testing.T, which uint8, status int, body []byte) {
+		ask := asks[int(which)%len(asks)]
+		judged := classifyOf(ask, providertest.Answer(status, body))
+		b, err := calls[ask.Fetch].Parse(ask, providertest.At, body)
 		if err != nil && !errors.Is(err, providers.ErrMalformed) {
 			t.Fatalf("Parse: %v is not a malformed error", err)
 		}
-		if judged != nil && strings.ContainsAny(judged.Error(), "\n\r") {
-			t.Fatalf("Judge: %q has more than one line", judged)
+		for _, err := range []error{err, judged} {
+			if e, ok := errors.AsType[*providers.Error](err); ok && e != nil && strings.ContainsAny(e.Error(), "\n\r") {
+				t.Fatalf("%q has more than one line", e)
+			}
 		}
-		if err == nil && len(b.Logs) == 0 {
+		if paged := ask.Fetch == social.PostsByHandle || ask.Cursor != ""; err == nil && len(b.Logs) == 0 && !paged {
 			t.Fatal("no error and no logs")
 		}
 		if err := providertest.Sound(b); err != nil {
@@ -480,6 +503,9 @@ func FuzzParse(f *testing.F) {
 			if err := providertest.Sound(social.Batch{Logs: logs}); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if s, err := ReadDebug(body); err == nil {
+			_ = s.Check(providertest.At)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"beat/providers"
 	"beat/providers/doc"
+	"beat/providers/instagram"
 	"beat/streams/social"
 )
 
@@ -26,18 +27,23 @@ var metricsOf = map[string]string{
 // account, which other sources add.
 var mediaForm = regexp.MustCompile(`^[0-9]{1,20}$`)
 
+func mediaID(key string) (id string, ok bool) {
+	id, _, _ = strings.Cut(key, "_")
+	return id, mediaForm.MatchString(id)
+}
+
 // insightsRequest asks for the insights of keys 1 and 2, the media id and the
 // type of a post. Key 0 is its shortcode, which Graph does not know it by.
 func insightsRequest(c providers.Credential, ask social.Ask) (providers.Request, error) {
 	if err := c.Require("token"); err != nil {
-		return providers.Request{}, refused(err.Error())
+		return providers.Request{}, instagram.Incomplete(err)
 	}
 	if len(ask.Keys) != 3 || ask.Keys[0] == "" {
 		return providers.Request{}, &providers.Error{Kind: providers.ErrGone, Status: http.StatusNotFound,
 			Message: postMissing, Detail: "keys are not a shortcode, a media id and a type"}
 	}
-	media, _, _ := strings.Cut(ask.Keys[1], "_")
-	if !mediaForm.MatchString(media) {
+	media, ok := mediaID(ask.Keys[1])
+	if !ok {
 		return providers.Request{}, &providers.Error{Kind: providers.ErrGone, Status: http.StatusNotFound,
 			Message: postMissing, Detail: fmt.Sprintf("keys.1: %.60q is no media id", ask.Keys[1])}
 	}
@@ -46,14 +52,7 @@ func insightsRequest(c providers.Credential, ask social.Ask) (providers.Request,
 		return providers.Request{}, &providers.Error{Kind: providers.ErrGone, Status: http.StatusBadRequest,
 			Message: "Something went wrong", Detail: fmt.Sprintf("keys.2: a post of type %.60q has no insights", ask.Keys[2])}
 	}
-	return providers.Request{
-		Path: version + media + "/insights",
-		Query: url.Values{
-			"period":       {"lifetime"},
-			"metric":       {metrics},
-			"access_token": {c.Fields["token"].Reveal()},
-		},
-	}, nil
+	return get(c, version+media+"/insights", url.Values{"period": {"lifetime"}, "metric": {metrics}}), nil
 }
 
 const postMissing = "Post missing"
@@ -65,23 +64,12 @@ const postMissing = "Post missing"
 // told apart only by a second call with a token of the application
 // (8.11). Without one it is taken to be missing.
 var insightsClasses = slices.Concat([]providers.Class{
-	{Status: "4xx", Body: []providers.Marker{{At: errorCode, Is: "100"}, {At: errorSubcode, Is: "33"}},
-		Kind: providers.ErrGone, Shown: http.StatusNotFound, Message: postMissing, Codes: errorCodes},
+	noObject(http.StatusNotFound, postMissing),
 	{Status: "4xx", Body: []providers.Marker{{At: errorCode, Is: "100"}, {At: errorSubcode, Is: "2108006"}},
 		Kind: providers.ErrGone, Shown: http.StatusBadRequest, Codes: errorCodes,
 		Message: "Media was posted before account was converted to business account"},
-	{Status: "4xx", Body: code("190"), Kind: providers.ErrRefused, Expired: true,
-		Shown: http.StatusUnauthorized, Message: "Invalid access token", Codes: errorCodes},
+	invalidToken,
 }, untold(classes))
-
-// untold is rows whose message is the text for the status.
-func untold(rows []providers.Class) []providers.Class {
-	rows = slices.Clone(rows)
-	for i := range rows {
-		rows[i].Says, rows[i].Message = "", ""
-	}
-	return rows
-}
 
 // judgeInsights is what the parser wants of a 200.
 func judgeInsights(_ social.Ask, a providers.Answer) *providers.Error {
@@ -93,11 +81,15 @@ func judgeInsights(_ social.Ask, a providers.Answer) *providers.Error {
 	return err
 }
 
-// insights is the table of 8.7, by the name that Graph gives a metric.
-var insights = map[string]struct {
+// metrics is a table by the name that Graph gives a metric.
+type metrics map[string]struct {
 	key  string
 	conv doc.Conv
-}{
+}
+
+// insights is the table of 8.7. What took the place of plays and impressions in
+// 2025 counts as views (Q-GA-14).
+var insights = metrics{
 	"reach":              {"reach", doc.Int},
 	"impressions":        {"impressions", doc.Int},
 	"engagement":         {"engagement", doc.Count}, // a column of floats: as sent
@@ -111,11 +103,25 @@ var insights = map[string]struct {
 	"follows":            {"follows", doc.Int},
 	"profile_visits":     {"profile_visits", doc.Int},
 	"profile_activity":   {"profile_activity", doc.Int},
+	"views":              {"view_count", doc.Int},
+}
+
+// read appends the metric that n, the element of data at a path, is called.
+// Names that are not known are passed over.
+func (t metrics) read(to social.KVs, n doc.Node, at, name string) (social.KVs, *providers.Error) {
+	m, ok := t[name]
+	if !ok {
+		return to, nil
+	}
+	v, err := m.conv(n.At("values.0.value"))
+	if err != nil {
+		return nil, providers.Malformed("%s.values.0.value of %s: %v", at, name, err)
+	}
+	return append(to, social.KV{Key: m.key, Value: v}), nil
 }
 
 // parseInsights reads an answer of 8.7: one post without dimensions. Its metrics
-// are those of the answer, in that order; counts are absolute, and names that
-// are not known are passed over.
+// are those of the answer, in that order; counts are absolute.
 func parseInsights(ask social.Ask, _ time.Time, body []byte) (social.Batch, error) {
 	root, err := doc.Parse(body)
 	if err != nil {
@@ -132,15 +138,9 @@ func parseInsights(ask social.Ask, _ time.Time, body []byte) (social.Batch, erro
 		if err != nil {
 			return social.Batch{}, doc.In(at, err)
 		}
-		metric, ok := insights[name]
-		if !ok {
-			continue
+		if post.Metrics, err = insights.read(post.Metrics, n, at, name); err != nil {
+			return social.Batch{}, err
 		}
-		v, bad := metric.conv(n.At("values.0.value"))
-		if bad != nil {
-			return social.Batch{}, providers.Malformed("%s.values.0.value of %s: %v", at, name, bad)
-		}
-		post.Metrics = append(post.Metrics, social.KV{Key: metric.key, Value: v})
 	}
 	return social.Batch{Logs: []social.Log{post}}, nil
 }

@@ -16,9 +16,7 @@ var reel = social.Ask{Fetch: social.PostInsights, Keys: []string{"CxAmPle0012", 
 
 func insightsCall() providers.Call { return New("").Calls[social.PostInsights] }
 
-func classifyInsights(a providers.Answer) *providers.Error {
-	return providers.Classify(New(""), insightsCall(), reel, a)
-}
+func classifyInsights(a providers.Answer) *providers.Error { return classifyOf(reel, a) }
 
 func TestInsightsRequest(t *testing.T) {
 	for _, tt := range []struct{ media, kind, path, metric string }{
@@ -52,24 +50,6 @@ func TestInsightsRequest(t *testing.T) {
 	}
 }
 
-func TestInsightsGolden(t *testing.T) {
-	for _, file := range providertest.Glob(t, "testdata/insights*.json") {
-		body := providertest.Read(t, file)
-		if err := classifyInsights(providertest.Answer(200, body)); err != nil {
-			t.Errorf("%s: Judge: %v", file, err)
-		}
-		b, err := insightsCall().Parse(reel, providertest.At, body)
-		if err != nil {
-			t.Errorf("%s: %v", file, err)
-			continue
-		}
-		if err := providertest.Sound(b); err != nil {
-			t.Errorf("%s: %v", file, err)
-		}
-		providertest.Golden(t, *update, file+".golden", b)
-	}
-}
-
 // The "expected parse" of 8.7, typed here a second time, and the rule for what
 // is not returned, not known or null.
 func TestInsightsExpected(t *testing.T) {
@@ -90,6 +70,21 @@ func TestInsightsExpected(t *testing.T) {
 		}
 		if len(b.Logs) != 1 || l.Kind != social.Post || l.Key != "CxAmPle0012" || l.Source != "graphapi" || l.Owner != "" || len(l.Dimensions) != 0 {
 			t.Errorf("%s: %s", tt.file, providertest.Text(b))
+		}
+	}
+}
+
+// What took the place of plays and impressions (Q-GA-14), of a post and of a
+// story.
+func TestViews(t *testing.T) {
+	body := []byte(`{"data":[{"name":"views","values":[{"value":7}]},{"name":"engagement","values":[{"value":2.5}]}]}`)
+	for _, a := range []social.Ask{reel, story} {
+		b, err := parseOf(a, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(pairs(b.Logs[0]), " "); got != "view_count=7 engagement=2.5" {
+			t.Errorf("%s: %s", a.Fetch, got)
 		}
 	}
 }
@@ -200,28 +195,4 @@ func TestInsightsFixtures(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", file, got, want)
 		}
 	}
-}
-
-func FuzzInsights(f *testing.F) {
-	for _, file := range providertest.Glob(f, "testdata/*.json") {
-		f.Add(200, providertest.Read(f, file))
-		f.Add(400, providertest.Read(f, file))
-	}
-	f.Add(200, []byte(`{"data":[{"name":"reach","values":[{"value":1e400}]}]}`))
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		judged := classifyInsights(providertest.Answer(status, body))
-		b, err := insightsCall().Parse(reel, providertest.At, body)
-		if err != nil && !errors.Is(err, providers.ErrMalformed) {
-			t.Fatalf("Parse: %v is not a malformed error", err)
-		}
-		if judged != nil && strings.ContainsAny(judged.Error(), "\n\r") {
-			t.Fatalf("Judge: %q has more than one line", judged)
-		}
-		if err == nil && len(b.Logs) != 1 {
-			t.Fatalf("no error and %d logs", len(b.Logs))
-		}
-		if err := providertest.Sound(b); err != nil {
-			t.Fatal(err)
-		}
-	})
 }
