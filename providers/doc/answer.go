@@ -35,7 +35,7 @@ func read(body []byte) (*reading, *providers.Error) {
 	if len(body) > math.MaxInt32 {
 		return nil, providers.Malformed("body is too large: %d bytes", len(body))
 	}
-	r := &reading{answer: answer{body: body, values: make([]value, 0, len(body)/32+8)}}
+	r := &reading{answer: answer{body: body, values: make([]value, 0, atMost(body))}}
 	end := r.value(0, 0, 0)
 	switch {
 	case r.deep:
@@ -44,6 +44,17 @@ func read(body []byte) (*reading, *providers.Error) {
 		return nil, providers.Malformed("body is not JSON: %s", Shape(body))
 	}
 	return r, nil
+}
+
+// atMost is how many values body may hold: each but the root comes after a
+// comma or is the first behind a bracket. Commas alone are no answer, so the
+// memory is bounded by that of the body; one with more values makes it grow.
+func atMost(body []byte) int {
+	n := 1
+	for _, c := range []string{",", "{", "["} {
+		n += bytes.Count(body, []byte(c))
+	}
+	return min(n, len(body)/16+8)
 }
 
 type reading struct {
@@ -78,15 +89,18 @@ func (r *reading) list(i, depth int) int {
 		return 0
 	}
 	b := r.body
-	each, last := r.member, byte('}')
-	if b[i] == '[' {
-		each, last = r.element, ']'
-	}
+	object, last := b[i] == '{', b[i]+2 // the bracket that closes: in ASCII two further on, for both kinds
 	if i = token.Space(b, i+1); i < len(b) && b[i] == last {
 		return i + 1
 	}
 	for {
-		if i = each(i, depth); i == 0 {
+		key := 0
+		if object {
+			if key, i = r.key(i); i == 0 {
+				return 0
+			}
+		}
+		if i = r.value(key, i, depth); i == 0 {
 			return 0
 		}
 		if i = token.Space(b, i); i == len(b) {
@@ -103,25 +117,25 @@ func (r *reading) list(i, depth int) int {
 	}
 }
 
-func (r *reading) element(i, depth int) int { return r.value(0, i, depth) }
-
-func (r *reading) member(i, depth int) int {
+// key reads the key that follows at i, with its colon: where it begins, and
+// where the value may.
+func (r *reading) key(i int) (key, end int) {
 	b := r.body
-	key := token.Space(b, i)
+	key = token.Space(b, i)
 	if key == len(b) || b[key] != '"' {
-		return 0
+		return 0, 0
 	}
 	end, plain := token.String(b, key)
 	if end == 0 {
-		return 0
+		return 0, 0
 	}
 	if !plain && !isTidy(b[key:end]) {
 		r.escaped = true
 	}
-	if i = token.Space(b, end); i == len(b) || b[i] != ':' {
-		return 0
+	if end = token.Space(b, end); end == len(b) || b[end] != ':' {
+		return 0, 0
 	}
-	return r.value(key, i+1, depth)
+	return key, end + 1
 }
 
 // isTidy reports whether tidy gives s, a scalar, back as it is. It may be false
@@ -133,55 +147,61 @@ func isTidy(s []byte) bool {
 // tidy appends body, which is valid JSON, without the blanks between tokens, with \uXXXX as
 // UTF-8 and \/ as a slash.
 func tidy(out, body []byte) []byte {
+	from := 0 // what is not yet in out begins there
 	for i := 0; i < len(body); {
-		switch c := body[i]; c {
+		switch body[i] {
 		case ' ', '\n', '\r', '\t':
+			out = append(out, body[from:i]...)
 			i++
+			from = i
 		case '"':
-			out = append(out, c)
-			out, i = tidyString(out, body, i+1)
+			end, plain := token.String(body, i)
+			if !plain {
+				out = append(out, body[from:i]...)
+				out = tidyString(out, body[i:end])
+				from = end
+			}
+			i = end
 		default:
-			out = append(out, c)
 			i++
 		}
 	}
-	return out
+	return append(out, body[from:]...)
 }
 
-// tidyString appends the string whose text begins at body[i], with its
-// closing quote, and returns the index after that.
-func tidyString(out, body []byte, i int) ([]byte, int) {
-	for {
-		start := i
-		for body[i] != '"' && body[i] != '\\' { // valid JSON: there is a quote
-			i++
+// tidyString appends s, a string in its quotes.
+func tidyString(out, s []byte) []byte {
+	for i := 0; ; {
+		if s[i] != '\\' {
+			n := bytes.IndexByte(s[i:], '\\')
+			if n < 0 {
+				return append(out, s[i:]...)
+			}
+			out = append(out, s[i:i+n]...)
+			i += n
 		}
-		out = append(out, body[start:i]...)
-		if body[i] == '"' {
-			return append(out, '"'), i + 1
-		}
-		switch body[i+1] {
+		switch c := s[i+1]; c {
 		case '/':
 			out = append(out, '/')
 			i += 2
 		case 'u':
-			out, i = unescape(out, body, i)
+			out, i = unescape(out, s, i)
 		default:
-			out = append(out, '\\', body[i+1])
+			out = append(out, '\\', c)
 			i += 2
 		}
 	}
 }
 
 // unescape appends the character whose \uXXXX, or pair of them, begins at
-// body[i], and returns the index after it.
-func unescape(out, body []byte, i int) ([]byte, int) {
-	r := hex4(body[i+2:])
+// s[i], and returns the index after it.
+func unescape(out, s []byte, i int) ([]byte, int) {
+	r := hex4(s[i+2:])
 	i += 6
 	if utf16.IsSurrogate(r) {
 		low := rune(-1)
-		if i+6 <= len(body) && body[i] == '\\' && body[i+1] == 'u' {
-			low = hex4(body[i+2:])
+		if i+6 <= len(s) && s[i] == '\\' && s[i+1] == 'u' {
+			low = hex4(s[i+2:])
 		}
 		if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
 			i += 6
@@ -190,8 +210,8 @@ func unescape(out, body []byte, i int) ([]byte, int) {
 	switch {
 	case r == 0:
 	case r < ' ' || r == '"' || r == '\\':
-		s := social.AppendString(nil, string(r))
-		out = append(out, s[1:len(s)-1]...)
+		quoted := social.AppendString(nil, string(r))
+		out = append(out, quoted[1:len(quoted)-1]...)
 	default:
 		out = utf8.AppendRune(out, r)
 	}

@@ -274,7 +274,7 @@ func (n Node) key() string {
 	end, plain := token.String(n.in.body, start)
 	key := n.in.body[start:end]
 	if !plain {
-		key = tidy(nil, key)
+		key = tidyString(nil, key)
 	}
 	return unquote(key)
 }
@@ -285,8 +285,10 @@ func (n Node) Raw() json.RawMessage {
 	switch {
 	case raw == nil:
 		return social.Null
-	case !n.IsObject() && !n.IsList() && isTidy(raw):
+	case n.IsObject() || n.IsList():
+		return tidy(make([]byte, 0, len(raw)), raw)
+	case isTidy(raw):
 		return raw
 	}
-	return tidy(make([]byte, 0, len(raw)), raw)
+	return tidyString(make([]byte, 0, len(raw)), raw)
 }

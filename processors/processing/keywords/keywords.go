@@ -4,13 +4,13 @@
 // documents using multiple local features", 2020) for single English words: a
 // text is split into sentences and words, and a word scores well when it is
 // frequent, early, spread over sentences, written as a name or an acronym, and
-// seen next to few different neighbours. Nothing is learned and nothing is
-// kept between calls. Sentences and words are cut by the rules of the segtok
+// seen next to few different neighbours. Nothing is learned. Sentences and words are cut by the rules of the segtok
 // tokeniser, since the reference results depend on them.
 //
 // The answer depends only on the text. Work is close to linear in it: only the
 // first 64 KiB are read, and edit distances are measured only between a
-// candidate and the at most four words already kept.
+// candidate and the at most four words already kept. The answers to the latest
+// captions are remembered, since the answers of a refresh overlap.
 package keywords
 
 import (
@@ -41,15 +41,26 @@ func Extract(text string) []string {
 // Of is what is stored for a caption: "" for empty text, else the keywords in
 // the form of Text.
 func Of(text string) string {
-	if text == "" {
+	switch {
+	case text == "":
 		return ""
+	case len(text) > maxRemembered:
+		return Text(Extract(text))
 	}
-	return Text(Extract(text))
+	words, ok := latest.of(text)
+	if !ok {
+		words = Text(Extract(text))
+		latest.keep(text, words)
+	}
+	return words
 }
+
+// latest is shared by all callers, who see the same posts.
+var latest = newMemo()
 
 // tallies saves the maps and slices of earlier calls, emptied: a caption needs
 // a few KiB of them, thousands of times a second.
-var tallies = sync.Pool{New: func() any { return newTally() }}
+var tallies = sync.Pool{New: func() any { return &tally{} }}
 
 // clip returns at most maxText bytes of text, as valid UTF-8.
 func clip(text string) string {

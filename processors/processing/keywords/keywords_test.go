@@ -3,9 +3,11 @@ package keywords
 import (
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,6 +83,37 @@ func TestExtractTwice(t *testing.T) {
 	wg.Wait()
 }
 
+// TestMemo keeps more than fits, asking for one text again and again: that one
+// stays, the earliest of the others are gone, and the size is bounded.
+func TestMemo(t *testing.T) {
+	m := newMemo()
+	text := func(i int) string { return strings.Repeat("Goa ", 50) + strconv.Itoa(i) }
+	m.keep("asked for", "words")
+	for i := range 20_000 {
+		m.keep(text(i), strconv.Itoa(i))
+		if got, ok := m.of(text(i)); !ok || got != strconv.Itoa(i) {
+			t.Fatalf("text %d is %q, %v after it was kept", i, got, ok)
+		}
+		if i%1000 == 0 {
+			if got, ok := m.of("asked for"); !ok || got != "words" {
+				t.Fatalf("after %d others, the text asked for is %q, %v", i, got, ok)
+			}
+		}
+	}
+	if _, ok := m.of(text(0)); ok {
+		t.Error("the first text is still there")
+	}
+	size := 0
+	for _, generation := range []map[string]string{m.young, m.old} {
+		for k, v := range generation {
+			size += len(k) + len(v) + entrySize
+		}
+	}
+	if size > 2<<20 || size < maxGeneration {
+		t.Errorf("%d bytes are kept, want at most 2 MiB and one generation", size)
+	}
+}
+
 func TestText(t *testing.T) {
 	tests := []struct {
 		words []string
@@ -153,7 +186,7 @@ func TestTokenise(t *testing.T) {
 		{"है, हिन्दी! 東京。", "है , हिन्दी! 東京 。"},
 	}
 	for _, tt := range tests {
-		tally := newTally()
+		var tally tally
 		tally.tokenise(tt.sentence)
 		if got := strings.Join(tally.tokens, " "); got != tt.want {
 			t.Errorf("tokens of %q\n got %s\nwant %s", tt.sentence, got, tt.want)
@@ -167,6 +200,31 @@ func TestAddressUser(t *testing.T) {
 	start, end := findAddress(s, 0)
 	if got, want := s[start:end], "https://a.b/c or me@d.ef"; got != want {
 		t.Errorf("findAddress(%q) = %q, want %q", s, got, want)
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	for r := rune(0); r <= 0x3FFFF; r++ { // no letters or digits behind
+		k := kindOf(r)
+		if got, want := k&digit != 0, unicode.IsDigit(r); got != want {
+			t.Errorf("%U is a digit: %v, want %v", r, got, want)
+		}
+		if got, want := k&letter != 0, unicode.IsLetter(r); got != want {
+			t.Errorf("%U is a letter: %v, want %v", r, got, want)
+		}
+		if got, want := k&upper != 0, unicode.IsUpper(r); got != want {
+			t.Errorf("%U is upper case: %v, want %v", r, got, want)
+		}
+		want := unicode.IsLetter(r) && !unicode.Is(unicode.Lo, r) || unicode.IsDigit(r) || unicode.Is(unicode.Nl, r)
+		if got := isAlnum(r); got != want {
+			t.Errorf("%U is part of words: %v, want %v", r, got, want)
+		}
+		if got, want := r < utf8.RuneSelf && isAlnumASCII(byte(r)), want && r < utf8.RuneSelf; got != want {
+			t.Errorf("%U is ASCII and part of words: %v, want %v", r, got, want)
+		}
+		if c := string(r)[0]; isTerminal(r) && !mayBreak(c) {
+			t.Errorf("%U ends sentences, but %#x begins no break", r, c)
+		}
 	}
 }
 
@@ -319,29 +377,61 @@ func FuzzExtract(f *testing.F) {
 		if again := Extract(text); !slices.Equal(got, again) {
 			t.Fatalf("Extract(%q) = %q, then %q", text, got, again)
 		}
+		for range 2 {
+			if s := Of(text); text != "" && s != Text(got) {
+				t.Fatalf("Of(%q) = %q, want %q", text, s, Text(got))
+			}
+		}
 		if s := Of(text); s != "" && (s[0] != '[' || s[len(s)-1] != ']' || !utf8.ValidString(s)) {
 			t.Fatalf("Of(%q) = %q, want a list", text, s)
 		}
 	})
 }
 
-func BenchmarkOf(b *testing.B) {
+// captions are as creators write them, in some of their languages.
+var captions = []struct{ name, text string }{
+	{"English", "Three things I learned this week ☕, and it took longer than we thought, thank you for every message, I read them all.\n\nthe light was gone after ten minutes but this one stayed Link in bio. @creator00123\n#coffee #sundaymood #smallbusiness"},
+	{"Hindi", "आज का दिन कुछ खास था 🙏, थोड़ा सा समय और बहुत सारा प्यार, रेसिपी कैप्शन में है आपको कैसा लगा?\n#दिल्ली #घरकाखाना #reelsindia"},
+	{"Portuguese", "Café da manhã na praia 🇮🇳, e o coração ficou por lá, a receita completa está nos comentários Até amanhã.\n#praia #receitas #sãopaulo"},
+	{"Japanese", "京都の小さなカフェ 🌊, また行きたい場所のひとつ みなさんはどう思いますか?\n#カフェ巡り #京都"},
+}
+
+func BenchmarkExtract(b *testing.B) {
 	caption := "Best biryani recipe in Hyderabad 🍛 #biryani #foodie #hyderabadfood Try this biryani today, friends!"
-	for _, bm := range []struct {
-		name, text string
-	}{
-		{"100B", caption},
-		{"URL", "Check https://example.com/deal and mail me@example.com for collab"},
-		{"2000B", strings.Repeat(caption+"\nNew vlog is out now! Link in bio. Don't miss it…\n", 13)},
-	} {
+	texts := append(captions[:len(captions):len(captions)],
+		struct{ name, text string }{"100B", caption},
+		struct{ name, text string }{"URL", "Check https://example.com/deal and mail me@example.com for collab"},
+		struct{ name, text string }{"2000B", strings.Repeat(caption+"\nNew vlog is out now! Link in bio. Don't miss it…\n", 13)})
+	for _, bm := range texts {
 		b.Run(bm.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(bm.text)))
 			for b.Loop() {
-				Of(bm.text)
+				Extract(bm.text)
 			}
 		})
 	}
+}
+
+// BenchmarkOf asks for captions that were seen before, and for ones that never
+// were.
+func BenchmarkOf(b *testing.B) {
+	b.Run("again", func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			Of(captions[i%len(captions)].text)
+			i++
+		}
+	})
+	b.Run("new", func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			Of(captions[i%len(captions)].text + strconv.Itoa(i))
+			i++
+		}
+	})
 }
 
 func BenchmarkGiant(b *testing.B) {

@@ -10,6 +10,9 @@ import "math"
 // With x = m·2^k and s = (m-1)/(m+1) it is k·ln 2 + 2(s + s³/3 + s⁵/5 + …); the
 // two large terms carry their rounding errors along.
 func ln(x float64) float64 {
+	if x == 1 {
+		return 0 // most words occur once
+	}
 	m, exp := math.Frexp(x)
 	if m < math.Sqrt2/2 {
 		m, exp = 2*m, exp-1

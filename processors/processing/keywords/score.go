@@ -47,7 +47,10 @@ func (t *tally) rank() {
 		t.ranked = append(t.ranked, ranked{s / ((s + 1) * float64(w.tf)), int32(i)})
 	}
 	slices.SortFunc(t.ranked, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.word, b.word))
+		if c := cmp.Compare(a.score, b.score); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.word, b.word)
 	})
 }
 
@@ -102,9 +105,25 @@ func (t *tally) score(m *term, f frequencies) float64 {
 	freq := tf / f.avgPlusDev
 	spread := float64(m.sentences) / float64(t.sentences)
 	casing := float64(max(m.acronym, m.proper)) / (1 + ln(tf))
-	position := ln(ln(3 + t.medianSentence(m)))
-	return float64(position*rel) / (casing + freq/rel + spread/rel)
+	return float64(position(t.medianSentence(m))*rel) / (casing + freq/rel + spread/rel)
 }
+
+// position is how late a word stands, whose median sentence is a whole number
+// or a half.
+func position(median float64) float64 {
+	if i := int(2 * median); i < len(positions) {
+		return positions[i]
+	}
+	return ln(ln(3 + median))
+}
+
+// positions holds those of the halves up to the longest captions.
+var positions = func() (at [64]float64) {
+	for i := range at {
+		at[i] = ln(ln(3 + float64(i)/2))
+	}
+	return at
+}()
 
 func ratio(a, b int32) float64 {
 	if b == 0 {

@@ -63,10 +63,13 @@ func (c *cutter) next() (string, bool) {
 	start := c.pos
 	span := start // where what precedes the break at hand begins
 	for i := start; i < len(c.text); {
+		if !mayBreak(c.text[i]) {
+			i++
+			continue
+		}
 		end := breakEnd(c.text, i)
 		if end == i {
-			_, n := utf8.DecodeRuneInString(c.text[i:])
-			i += n
+			i++
 			continue
 		}
 		if !joined(c.text[span:i], c.text[i], c.text[end:]) {
@@ -77,6 +80,16 @@ func (c *cutter) next() (string, bool) {
 	}
 	c.pos = len(c.text)
 	return c.text[start:], start < len(c.text)
+}
+
+// mayBreak reports whether a break may begin with byte c: a mark, the end of a
+// line, or the first byte of the marks of other scripts.
+func mayBreak(c byte) bool {
+	switch c {
+	case '.', '!', '?', '\n', 0xE2, 0xE3, 0xEF:
+		return true
+	}
+	return false
 }
 
 // breakEnd returns the end of the break that begins at i, or i: a sentence
@@ -184,6 +197,9 @@ type depth struct {
 
 func depthOf(s string, opening, closing byte) depth {
 	var d depth
+	if strings.IndexByte(s, opening) < 0 && strings.IndexByte(s, closing) < 0 {
+		return d
+	}
 	for i := range len(s) {
 		switch s[i] {
 		case opening:
@@ -259,7 +275,8 @@ func isAll(s string, is func(rune) bool) bool {
 	return true
 }
 
-// isTerminal reports whether r ends a sentence.
+// isTerminal reports whether r ends a sentence. mayBreak knows their first
+// bytes.
 func isTerminal(r rune) bool {
 	switch r {
 	case '.', '!', '?', '\u203C', '\u203D', '\u2047', '\u2048', '\u2049', '\u3002',

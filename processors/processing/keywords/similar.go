@@ -21,14 +21,14 @@ func similar(a, b string) bool {
 	if longer > maxCompared || 10*(longer-min(la, lb)) >= longer {
 		return false
 	}
-	return within(a, b, (longer-1)/10)
+	return within(a, b, lb, (longer-1)/10)
 }
 
-// within reports whether at most limit edits turn a into b, neither longer
-// than maxCompared.
-func within(a, b string, limit int) bool {
+// within reports whether at most limit edits turn a into b, which has lb
+// characters, neither longer than maxCompared.
+func within(a, b string, lb, limit int) bool {
 	var row [maxCompared + 1]int // distances of a so far to each prefix of b
-	for j := range row {
+	for j := range lb + 1 {
 		row[j] = j
 	}
 	i, last := 0, 0

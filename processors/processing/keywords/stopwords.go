@@ -12,15 +12,17 @@ import (
 //go:embed stopwords.txt
 var stopWordList string
 
-var stopWords = func() map[string]bool {
-	words := map[string]bool{}
+var stopWords = func() *index {
+	words := &index{}
 	for w := range strings.FieldsSeq(stopWordList) {
-		words[w] = true
+		words.put(w, hash(w), 0)
 	}
 	return words
 }()
 
-// isStopWord reports whether a lower-case word says nothing about a text.
-func isStopWord(lower string) bool {
-	return stopWords[lower]
+// isStopWord reports whether a lower-case word, whose hash is h, says nothing
+// about a text.
+func isStopWord(lower string, h uint64) bool {
+	_, ok := stopWords.find(lower, h)
+	return ok
 }

@@ -24,14 +24,14 @@ func tagOf(tok string, first bool) tag {
 	var runes, digits, letters, marks, uppers int
 	for _, r := range tok {
 		runes++
-		switch {
+		switch k := kindOf(r); {
 		case isASCIIPunctuation(r):
 			marks++
-		case unicode.IsDigit(r):
+		case k&digit != 0:
 			digits++
-		case unicode.IsLetter(r):
+		case k&letter != 0:
 			letters++
-			if unicode.IsUpper(r) {
+			if k&upper != 0 {
 				uppers++
 			}
 		}
@@ -56,7 +56,7 @@ func startsUpper(s string) bool {
 // removed: "1,000", "2.", "1e-5", "nan", digits of any script.
 func isNumber(tok string) bool {
 	switch r, _ := utf8.DecodeRuneInString(tok); {
-	case strings.ContainsRune("iInN", r):
+	case r == 'i' || r == 'I' || r == 'n' || r == 'N':
 		return strings.EqualFold(tok, "nan") || strings.EqualFold(tok, "inf") ||
 			strings.EqualFold(tok, "infinity")
 	case r != '.' && !unicode.IsDigit(r):

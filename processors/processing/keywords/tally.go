@@ -14,8 +14,8 @@ type tally struct {
 	edges     []uint64 // left term <<32 | right term, one for each time they met
 	ranked    []ranked
 
-	byLower map[string]int32 // lower case to index in words
-	byStem  map[string]int32 // term identity to index in terms
+	byLower index // lower case to index in words
+	byStem  index // term identity to index in terms
 
 	pieces, tokens []string // of the sentence at hand
 }
@@ -47,10 +47,6 @@ type mention struct {
 	before   int32 // index in tally.mentions
 }
 
-func newTally() *tally {
-	return &tally{byLower: map[string]int32{}, byStem: map[string]int32{}}
-}
-
 // release empties t, so that it keeps no text alive, and gives it back. One
 // grown by a giant text is left to the garbage collector.
 func (t *tally) release() {
@@ -58,8 +54,8 @@ func (t *tally) release() {
 		return
 	}
 	clear(t.words)
-	clear(t.byLower)
-	clear(t.byStem)
+	t.byLower.clear()
+	t.byStem.clear()
 	clear(t.pieces[:cap(t.pieces)])
 	clear(t.tokens[:cap(t.tokens)])
 	*t = tally{
@@ -104,27 +100,29 @@ func (t *tally) add(sentence string) {
 // call.
 func (t *tally) word(tok string) *word {
 	lower := strings.ToLower(tok)
-	i, ok := t.byLower[lower]
+	h := hash(lower)
+	i, ok := t.byLower.find(lower, h)
 	if !ok {
 		i = int32(len(t.words))
-		t.byLower[lower] = i
-		t.words = append(t.words, word{first: tok, lower: lower, term: t.term(lower)})
+		t.byLower.put(lower, h, i)
+		t.words = append(t.words, word{first: tok, lower: lower, term: t.term(lower, h)})
 	}
 	return &t.words[i]
 }
 
-// term returns the index of the term of a lower-case word, made if need be.
-// Whether it is a stop word is settled by the first word that has it.
-func (t *tally) term(lower string) int32 {
-	stem := lower
+// term returns the index of the term of a lower-case word with hash h, made if
+// need be. Whether it is a stop word is settled by the first word that has it.
+func (t *tally) term(lower string, h uint64) int32 {
+	stem, hs := lower, h
 	if strings.HasSuffix(lower, "s") && utf8.RuneCountInString(lower) > 3 {
 		stem = lower[:len(lower)-1]
+		hs = hash(stem)
 	}
-	i, ok := t.byStem[stem]
+	i, ok := t.byStem.find(stem, hs)
 	if !ok {
 		i = int32(len(t.terms))
-		t.byStem[stem] = i
-		stop := isStopWord(lower) || isStopWord(stem) || substance(stem) < 3
+		t.byStem.put(stem, hs, i)
+		stop := substance(stem) < 3 || isStopWord(lower, h) || isStopWord(stem, hs)
 		t.terms = append(t.terms, term{stop: stop, lastMention: -1})
 	}
 	return i

@@ -29,13 +29,13 @@ func (t *tally) tokeniseText(s string) {
 	}
 	t.pieces = cutTerminal(t.pieces)
 	for _, p := range t.pieces {
-		stem := strings.TrimRight(p, ",;:")
-		if stem == "" {
-			stem = p[:1]
+		end := len(p)
+		for end > 1 && (p[end-1] == ',' || p[end-1] == ';' || p[end-1] == ':') {
+			end--
 		}
-		t.appendWord(stem)
-		if tail := p[len(stem):]; tail != "" {
-			t.tokens = append(t.tokens, tail)
+		t.appendWord(p[:end])
+		if end < len(p) {
+			t.tokens = append(t.tokens, p[end:])
 		}
 	}
 }
@@ -55,18 +55,17 @@ func (t *tally) appendWord(w string) {
 
 // contraction returns where the second part of a contraction begins, or 0.
 func contraction(w string) int {
-	i := strings.LastIndexFunc(w, func(r rune) bool { return r == '\'' || isApostrophe(r) })
-	if i <= 0 {
-		return 0
-	}
-	_, n := utf8.DecodeRuneInString(w[i:])
-	suffix := w[i+n:]
-	switch suffix {
-	case "d", "ll", "m", "re", "s", "t", "ve":
+	i := len(w) - 1
+	switch {
+	case i > 0 && strings.IndexByte("dmst", w[i]) >= 0:
+	case i > 1 && (w[i-1:] == "ll" || w[i-1:] == "re" || w[i-1:] == "ve"):
+		i--
 	default:
 		return 0
 	}
-	if !isCompound(w[:i]) {
+	r, n := utf8.DecodeLastRuneInString(w[:i])
+	suffix := w[i:]
+	if i -= n; r != '\'' && !isApostrophe(r) || !isCompound(w[:i]) {
 		return 0
 	}
 	if suffix == "t" && w[i-1] == 'n' {
@@ -118,6 +117,12 @@ func appendPieces(dst []string, field string) []string {
 // wordEnd returns the end of the word that begins at i in field, or i.
 func wordEnd(field string, i int) int {
 	for i < len(field) {
+		if c := field[i]; isAlnumASCII(c) {
+			if i++; i == len(field) || !isAlnumASCII(field[i]) { // nothing joins two letters
+				i += joiner(field[i:], rune(c))
+			}
+			continue
+		}
 		r, n := utf8.DecodeRuneInString(field[i:])
 		switch {
 		case isAlnum(r):
@@ -194,24 +199,18 @@ func startsWith(s string, is func(rune) bool) bool {
 // isAlnum reports whether r can be part of a word: letters of scripts with
 // case, modifiers, numbers. Scripts without case (Devanagari, Chinese) are not
 // split at all but by spaces.
-func isAlnum(r rune) bool {
-	if r < utf8.RuneSelf {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
-	}
-	if unicode.IsLetter(r) {
-		return !unicode.Is(unicode.Lo, r)
-	}
-	return isDigit(r)
+func isAlnum(r rune) bool { return kindOf(r)&alnum != 0 }
+
+func isAlnumASCII(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-func isDigit(r rune) bool {
-	return unicode.IsDigit(r) || r >= utf8.RuneSelf && unicode.Is(unicode.Nl, r)
-}
+func isDigit(r rune) bool { return kindOf(r)&(digit|numeral) != 0 }
 
 // isWord reports whether r is what regular expressions call a word character.
 func isWord(r rune) bool {
 	if r < utf8.RuneSelf {
-		return isAlnum(r) || r == '_'
+		return isAlnumASCII(byte(r)) || r == '_'
 	}
 	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc)
 }

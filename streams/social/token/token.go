@@ -3,10 +3,15 @@
 // none: no token ends there.
 package token
 
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
 // Space returns the index of the first byte that is no blank, which may be
 // len(b).
 func Space(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
+	for i < len(b) && b[i] <= ' ' && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
 		i++
 	}
 	return i
@@ -33,21 +38,41 @@ func Scalar(b []byte, i int) int {
 
 // String is the end of the string whose opening quote is at i. It is plain
 // when its text is written without escapes.
+//
+// Most of an answer is text, so eight bytes are looked at together, whatever
+// ends the string among them. Of a word whose bytes are x, x-c borrows into the
+// top bit of those below c, and x^c is below 1 where x is c. A borrow may mark
+// bytes above the first that is meant, never one before it.
 func String(b []byte, i int) (end int, plain bool) {
+	const each, top = 0x0101010101010101, 0x8080808080808080
 	plain = true
-	for i++; i < len(b); i++ {
+	for i++; i < len(b); {
+		if i+8 <= len(b) {
+			x := binary.LittleEndian.Uint64(b[i:])
+			quote, slash := x^each*'"', x^each*'\\'
+			found := ((quote-each)&^quote | (slash-each)&^slash | (x-each*' ')&^x) & top
+			if found == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(found) / 8
+		}
 		switch c := b[i]; {
 		case c == '"':
 			return i + 1, plain
 		case c == '\\':
 			plain = false
-			n := escape(b[i+1:])
-			if n == 0 {
-				return 0, false
+			for i < len(b) && b[i] == '\\' { // they come in rows
+				n := escape(b[i+1:])
+				if n == 0 {
+					return 0, false
+				}
+				i += 1 + n
 			}
-			i += n
 		case c < ' ':
 			return 0, false
+		default: // the last bytes of b
+			i++
 		}
 	}
 	return 0, false
@@ -62,18 +87,21 @@ func escape(b []byte) int {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		return 1
 	case 'u':
-		if len(b) < 5 {
-			return 0
+		if len(b) >= 5 && hex[b[1]] && hex[b[2]] && hex[b[3]] && hex[b[4]] {
+			return 5
 		}
-		for _, c := range b[1:5] {
-			if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'f') {
-				return 0
-			}
-		}
-		return 5
 	}
 	return 0
 }
+
+// hex says which bytes are hexadecimal digits: texts in scripts other than
+// Latin are often nothing but escapes.
+var hex = func() (is [256]bool) {
+	for _, c := range []byte("0123456789abcdefABCDEF") {
+		is[c] = true
+	}
+	return is
+}()
 
 func word(b []byte, i int, w string) int {
 	if end := i + len(w); end <= len(b) && string(b[i:end]) == w {
