@@ -1,31 +1,90 @@
 package sandbox
 
 import (
+	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"beat/streams/social"
 )
 
 // A call is one request to a source, taken apart.
 type call struct {
-	r    *http.Request
-	q    url.Values
-	like string // the one of Sources whose shapes it has
-	path string // below the source
-	kind pathKind
+	r     *http.Request
+	q     url.Values
+	src   *source // whose shapes it has
+	path  string  // below the source
+	route *route  // nil: of none
+	body  []byte
 }
 
-// key is the credential that the call came with, "" for none.
-func (c call) key() string {
-	switch c.like {
-	case GraphAPI:
-		return c.q.Get("access_token")
-	case ArrayBobo:
-		return c.r.Header.Get("X-Rapidapi-Key")
+// fetch is what the call asks for, "" for what no provider asks.
+func (c call) fetch() social.Fetch {
+	if c.route == nil {
+		return ""
 	}
-	return c.q.Get("key")
+	return c.route.fetch
+}
+
+// A route says which path is which question.
+type route struct {
+	path   string // * is any text
+	param  string // that the call has to have, "" none
+	holds  string // text within it, "" any
+	fetch  social.Fetch
+	answer func(s *Sandbox, c call, b []byte) answer // the undisturbed answer, appended to b
+	member string                                    // what fault wrongtype spoils
+	with   string                                    // and puts in its place
+}
+
+// routed is the first route of a source that a call matches.
+func (c *call) routed() *route {
+	for i := range c.src.routes {
+		r := &c.src.routes[i]
+		if r.matches(c.path) && (r.param == "" || c.q.Has(r.param) && strings.Contains(c.q.Get(r.param), r.holds)) {
+			return r
+		}
+	}
+	return nil
+}
+
+func (r *route) matches(path string) bool {
+	begin, end, open := strings.Cut(r.path, "*")
+	if !open {
+		return path == r.path
+	}
+	rest, ok := strings.CutPrefix(path, begin)
+	return ok && strings.HasSuffix(rest, end)
+}
+
+// asks is what the body of a call says, in the way of rocketapi.
+type asks struct {
+	ID        digits   `json:"id"`
+	IDs       []digits `json:"ids"`
+	Shortcode string   `json:"shortcode"`
+	MaxID     string   `json:"max_id"`
+	Count     digits   `json:"count"`
+}
+
+func (c call) asks() (asks, bool) {
+	var v asks
+	err := json.Unmarshal(c.body, &v)
+	return v, err == nil
+}
+
+// readAsk reads the body of a call, if it has one.
+func readAsk(w http.ResponseWriter, r *http.Request) []byte {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	rc := http.NewResponseController(w)
+	rc.SetReadDeadline(time.Now().Add(10 * time.Second)) // fails on a recorder, which waits for nothing
+	body, _ := io.ReadAll(io.LimitReader(r.Body, 64<<10))
+	rc.SetReadDeadline(time.Time{})
+	return body
 }
 
 // An answer is what is sent back.
@@ -35,6 +94,12 @@ type answer struct {
 	as     bodyKind
 }
 
+// fine is an answer that was built.
+func fine(b []byte) answer { return answer{http.StatusOK, b, built} }
+
+// recorded is an answer out of a file.
+func recorded(b []byte) answer { return answer{http.StatusOK, b, kept} }
+
 // A bodyKind says whose the bytes of an answer are.
 type bodyKind int
 
@@ -43,58 +108,3 @@ const (
 	kept                  // of a file or of a fault: read only
 	html                  // kept, and no JSON
 )
-
-// A pathKind is a row of routes.
-type pathKind int
-
-const (
-	unknownPath pathKind = iota
-	graphProfile
-	graphInsights
-	infoByID
-	infoByName
-	postsPage
-	reelsPage
-	postInfo
-	channels
-)
-
-type routeRow struct {
-	source, path string // * in a path is any text
-	kind         pathKind
-	fetch        social.Fetch
-	member       string // what fault wrongtype spoils
-	with         string // and puts in its place
-}
-
-// routes says which path is which question: the first row that it matches.
-var routes = []routeRow{
-	{GraphAPI, "/v*/insights", graphInsights, social.PostInsights, "data", `{"0":"reach"}`},
-	{GraphAPI, "/v*", graphProfile, social.ProfileByHandle, "ig_id", `{"low":1}`},
-	{ArrayBobo, "/ig/info/", infoByID, social.ProfileByID, "pk", `{"low":1}`},
-	{ArrayBobo, "/ig/info_username/", infoByName, social.ProfileByHandle, "pk", `{"low":1}`},
-	{ArrayBobo, "/ig/posts/", postsPage, social.PostsByID, "edges", `{"0":"GraphImage"}`},
-	{ArrayBobo, "/ig/reels_posts/", reelsPage, social.Reels, "items", `{"0":"clips"}`},
-	{ArrayBobo, "/ig/post_info/", postInfo, social.PostByShortcode, "shortcode", `["C"]`},
-	{YTAPI, "/youtube/v3/channels", channels, social.ChannelsByIDs, "items", `{"0":"youtube#channel"}`},
-	{YTAPI, "/channels", channels, social.ChannelsByIDs, "items", `{"0":"youtube#channel"}`},
-}
-
-func route(source, path string) (pathKind, social.Fetch) {
-	for i := range routes {
-		r := &routes[i]
-		if r.source == source && r.matches(path) {
-			return r.kind, r.fetch
-		}
-	}
-	return unknownPath, ""
-}
-
-func (r *routeRow) matches(path string) bool {
-	begin, end, open := strings.Cut(r.path, "*")
-	if !open {
-		return path == r.path
-	}
-	rest, ok := strings.CutPrefix(path, begin)
-	return ok && strings.HasSuffix(rest, end)
-}

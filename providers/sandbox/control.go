@@ -14,16 +14,27 @@ import (
 const help = `beat provider sandbox: answers like the real providers. All data is made up,
 except for what came from a folder of fixtures.
 
-  /graphapi/v12.0/17841400000009999?fields=business_discovery.username(creator00001){id}
+  /graphapi/v12.0/17841400000009999?fields=business_discovery.username(creator00001){id,media_count}
   /graphapi/v12.0/17900000000002000/insights?metric=reach,saved&period=lifetime
+  /graphapi/v17.0/17841404000000001/insights?metric=follower_demographics&breakdown=city
   /rapidapi-arraybobo/ig/info_username/?user=creator00001
   /rapidapi-arraybobo/ig/info/?id_user=4000000001
   /rapidapi-arraybobo/ig/posts/?id_user=4000000001[&end_cursor=…]
   /rapidapi-arraybobo/ig/reels_posts/?id_user=4000000001[&max_id=…]
-  /rapidapi-arraybobo/ig/post_info/?shortcode=…
+  /rapidapi-arraybobo/ig/post_info/?shortcode=…  ig/tagged/  ig/stories/
+  /rapidapi-jotucker/user_info_by_id?user_name=creator00001  medias_v2  media_info_v2
+                     followers?user_id=4000000001[&next_cursor=…]  following
+                     media_likers?short_code=…  media_comments  hash_tag_medias_v2?hash_tag=coffee
+  /rapidapi-neotank/account-info?username=creator00001  username-by-id  account-medias
+  /rapidapi-bestsolutions/profile?username=creator00001  feed
+  /rapidapi-igapi/web_followers?user_id=4000000001
+  /rocketapi/instagram/user/get_followers with {"id":"4000000001"}  get_clips  get_stories
+                     media/get_info_by_shortcode
+  /lama/a1/user?username=creator00001  a1/media  v1/user/by/id  v1/user/medias/chunk  v1/user/stories
+                     v1/hashtag/medias/recent/chunk?name=coffee  gql/user/followers/chunk  gql/user/following/chunk
   /ytapitoken/youtube/v3/channels?part=snippet,statistics,contentDetails&id=UCanything
 
-Any handle exists. Prefixes: missing private personal empty noreels busy hiddenlikes.
+Any handle exists. Prefixes: missing private personal empty noreels nostories busy hiddenlikes.
 Sources: %s.
 
   GET    /_sandbox/faults         what goes wrong at the moment, and how many calls it hit

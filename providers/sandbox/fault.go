@@ -40,7 +40,7 @@ type Fault struct {
 //	slow       the right answer, after Delay
 //	401 403 404 429 500 503   that status, with a body as the source has it
 //	expired    the credential is refused the way the source does it: Graph
-//	           400/190, arraybobo 403, YouTube 400 keyInvalid
+//	           400/190, RapidAPI 403, rocketapi and lama 402, YouTube 400 keyInvalid
 //	malformed  200 with the right answer, but no JSON any more
 //	wrongtype  200 with the right answer, but a member of another type
 //	truncated  half of the answer, then the connection is closed
@@ -69,7 +69,7 @@ func (f *Fault) check(sources []string) error {
 	if slices.Contains(f.Sources, "") {
 		return errors.New("a source without a name")
 	}
-	if f.Fetch != "" && !slices.ContainsFunc(routes, func(r routeRow) bool { return r.fetch == f.Fetch }) {
+	if f.Fetch != "" && !asked(f.Fetch) {
 		return fmt.Errorf("fetch %q is asked of no source here", f.Fetch)
 	}
 	if f.Path != "" && f.Path[0] != '/' {
@@ -93,6 +93,13 @@ func (f *Fault) check(sources []string) error {
 		}
 	}
 	return nil
+}
+
+// asked reports whether some source answers fetch.
+func asked(fetch social.Fetch) bool {
+	return slices.ContainsFunc(table, func(s source) bool {
+		return slices.ContainsFunc(s.routes, func(r route) bool { return r.fetch == fetch })
+	})
 }
 
 func unknownSource(source string, sources []string) error {

@@ -17,7 +17,7 @@ import (
 // A gate is where the calls of one source are let in. Nothing is answered
 // while mu is held.
 type gate struct {
-	like string    // the one of Sources whose shapes it has
+	src  *source   // whose shapes it has
 	base time.Time // times are since then
 
 	mu      sync.Mutex
@@ -34,23 +34,23 @@ const maxKeys = 4096
 // otherKeys is their name.
 const otherKeys = "others"
 
-// newGates are those of Sources and of the aliases.
+// newGates are those of All and of the aliases.
 func newGates(alias map[string]string, base time.Time) (map[string]*gate, error) {
 	gates := make(map[string]*gate)
 	add := func(name, like string) {
-		gates[name] = &gate{like: like, base: base, keys: make(map[string]*keyState), own: make(map[string]*quota)}
+		gates[name] = &gate{src: bySource(like), base: base, keys: make(map[string]*keyState), own: make(map[string]*quota)}
 	}
-	for _, name := range Sources {
+	for _, name := range All {
 		add(name, name)
 	}
 	for name, like := range alias {
 		switch {
 		case name == "" || name == "_sandbox" || strings.Contains(name, "/"):
 			return nil, fmt.Errorf("alias %q cannot be part of a path", name)
-		case gates[name] != nil:
-			return nil, fmt.Errorf("alias %q is a source already", name)
-		case !slices.Contains(Sources, like):
-			return nil, fmt.Errorf("alias %q: %w", name, unknownSource(like, Sources))
+		case name == like:
+			return nil, fmt.Errorf("alias %q is itself", name)
+		case bySource(like) == nil:
+			return nil, fmt.Errorf("alias %q: %w", name, unknownSource(like, All))
 		}
 		add(name, like)
 	}

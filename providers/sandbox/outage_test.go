@@ -181,11 +181,11 @@ func TestAlias(t *testing.T) {
 		}
 	}
 	v := c.Stats()
-	if v.Sources["lama"].Calls != 2 || v.Sources["rapidapi-jotucker"].Limited != 1 || v.Sources[ArrayBobo].Struck != 0 || len(v.Sources) != 7 {
+	if v.Sources["lama"].Calls != 2 || v.Sources["rapidapi-jotucker"].Limited != 1 || v.Sources[ArrayBobo].Struck != 0 || len(v.Sources) != len(All)+2 {
 		t.Errorf("%+v", v)
 	}
 	for _, bad := range []map[string]string{
-		{"": GraphAPI}, {"a/b": GraphAPI}, {"_sandbox": GraphAPI}, {YTAPI: GraphAPI}, {"lama": "rocketapi"}, {"lama": "lama"},
+		{"": GraphAPI}, {"a/b": GraphAPI}, {"_sandbox": GraphAPI}, {"other": "nobody"}, {"lama": "lama"},
 	} {
 		if _, err := New(Config{Alias: bad}); err == nil {
 			t.Errorf("alias %v: no error", bad)

@@ -12,10 +12,10 @@ import (
 // A Quota is how many calls a source answers. What is over it gets the 429 of
 // the source, with Retry-After, and uses nothing:
 //
-//	graphapi             403 with code 4
-//	rapidapi-arraybobo   429
-//	ytapitoken           429 rateLimitExceeded when Per is at most a minute,
-//	                     else 403 quotaExceeded
+//	graphapi                      403 with code 4
+//	rapidapi-…, rocketapi, lama   429
+//	ytapitoken                    429 rateLimitExceeded when Per is at most a
+//	                              minute, else 403 quotaExceeded
 //
 // Over HTTP it is a JSON object with the members of this type in lower case,
 // ban_after in two words, times as text:

@@ -30,7 +30,7 @@ func (c caller) ask(source, key string) (int, http.Header, errorAnswer) {
 		GraphAPI:  "/v12.0/17841400000009999?fields=business_discovery.username(creator00001)%7Bid%7D&access_token=" + key,
 		ArrayBobo: "/ig/info_username/?user=creator00001",
 		YTAPI:     "/channels?part=snippet&id=UCa&key=" + key,
-	}[c.gates[source].like]
+	}[c.gates[source].src.name]
 	req, err := http.NewRequest(http.MethodGet, c.BaseURL(c.root, source)+path, nil)
 	if err != nil {
 		c.Fatal(err)

@@ -7,29 +7,44 @@
 // BaseURL(root, source) and its own paths follow:
 //
 //	/graphapi/{version}/{user_id}?fields=business_discovery.username(h){…}
-//	/graphapi/{version}/{media_id}/insights?metric=…
-//	/rapidapi-arraybobo/ig/info/  info_username/  posts/  reels_posts/  post_info/
+//	/graphapi/{version}/{media_id or user_id}/insights?metric=…  and debug_token
+//	/rapidapi-arraybobo/ig/info/  info_username/  posts/  reels_posts/  post_info/  tagged/  stories/
+//	/rapidapi-jotucker/user_info_by_id  medias_v2  media_info_v2  followers  following
+//	                   media_likers  media_comments  hash_tag_medias_v2
+//	/rapidapi-neotank/username-by-id  account-info  account-medias
+//	/rapidapi-bestsolutions/profile  feed
+//	/rapidapi-igapi/web_followers
+//	/rocketapi/instagram/media/get_info_by_shortcode  user/get_clips  get_stories  get_followers
+//	/lama/a1/user  a1/media  v1/user/by/id  v1/user/medias/chunk  v1/user/stories
+//	      v1/hashtag/medias/recent/chunk  gql/user/followers/chunk  gql/user/following/chunk
 //	/ytapitoken/youtube/v3/channels  (also /ytapitoken/channels)
 //	/_sandbox/…                      faults, quotas, keys, stats, fixtures; see GET /
 //
 // Config.Alias adds sources that answer in the shapes of one of these, such as
-// /lama/ig/info/. They have faults, quotas, keys and stats of their own.
+// /second/ig/info/, or puts one in the place of another. They have faults, quotas,
+// keys and stats of their own.
 //
-// The shapes are those of contract/providers-instagram.md 8 and 9 and
-// contract/providers-youtube.md 4.1.
+// The shapes are those of contract/providers-instagram.md 8 to 15 and
+// contract/providers-youtube.md 4.1. An entity has the same ids, numbers, texts
+// and times at every source.
 //
 // # The generated world
 //
 // Every handle of [a-z0-9._]{1,30} exists, and everything about it follows
 // from the handle, in every process. Prefixes make special ones:
 //
-//	missing…      unknown everywhere (Graph 400/110; arraybobo without user)
-//	private…      Graph 110; arraybobo is_private, no posts, no reels
-//	personal…     Graph 110, since it is no business; arraybobo has all of it
-//	empty…        media_count 0, no posts, no reels
+//	missing…      unknown everywhere, in the words of each source
+//	private…      Graph 110; elsewhere is_private, and of posts, stories and people
+//	              what the source says of private accounts
+//	personal…     Graph 110, since it is no business; elsewhere all of it
+//	empty…        media_count 0, no posts, reels, stories or tagged posts
 //	noreels…      posts, but an empty reels page
+//	nostories…    no stories
 //	busy…         a post and a reel every 8 hours, 120 of each
-//	hiddenlikes…  Graph leaves out like_count, arraybobo answers -1
+//	hiddenlikes…  Graph leaves out like_count, the others answer -1
+//
+// A hashtag has 9970 posts, unless it begins with missing or empty. They are of
+// accounts that put it into all their captions once it was asked for.
 //
 // Every channel id that begins with UC exists, unless it contains "missing";
 // one that contains "hidden" hides its subscribers. Every shortcode of 11
@@ -47,11 +62,20 @@
 // what is newest is decided by Config.Now to the hour, so that the Graph
 // profile and page 1 of the posts show the same ones. Counts grow by the hour.
 //
+// Everybody has 6900 followers and more, follows 12 to 1900, has 2 to 5 stories of
+// the last day (with ids as posts have) and 20 to 400 posts that tag it. Lists are
+// as long as their counts say: followers, following, likes, comments. They begin
+// with the newest; who is in them is an account like others, one in five private.
+// A page of people or comments is what was asked for, at most 50, at rocketapi 100,
+// at lama 200; one of a hashtag at most 50, at lama 24; one of a profile's posts is
+// Config's.
+//
 // The Graph media id of a post of creator<N> says which post it is, so its
 // insights have the likes and comments that the post has elsewhere. Those of any
-// other id of Graph's range are made up from the id alone. A token
-// sandbox-token-<handle> is of that account: the posts of others are missing for
-// it, see Bound.
+// other id of Graph's range are made up from the id alone. Stories have ids of a
+// range of their own, and insights while they last. A token
+// sandbox-token-<handle> is of that account: posts, stories and insights of
+// others are missing for it, see Bound.
 //
 // # Real answers
 //
@@ -71,7 +95,7 @@
 //
 // All of it is in memory: faults, quotas, expired keys, counters, when each call
 // of the last ten minutes came, at most 4096 keys for each source, and the names
-// of at most 2×65536 handles. Nothing else is kept between calls. Keys are shown
+// of at most 2×65536 handles and as many hashtags. Nothing else is kept between calls. Keys are shown
 // as KeyHash only.
 package sandbox
 
@@ -87,19 +111,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"beat/streams/social"
 )
-
-// The sources that the sandbox answers for.
-const (
-	GraphAPI  = "graphapi"
-	ArrayBobo = "rapidapi-arraybobo"
-	YTAPI     = "ytapitoken"
-)
-
-// Sources is all of them.
-var Sources = []string{GraphAPI, ArrayBobo, YTAPI}
 
 // Config says what the world looks like. A zero field means its default.
 type Config struct {
@@ -107,7 +119,9 @@ type Config struct {
 	Now      func() time.Time // of the world; default time.Now
 	Clock    func() time.Time // of faults, quotas, keys and stats; default time.Now
 
-	Alias map[string]string // more sources: name → one of Sources, whose paths and shapes it has
+	// Alias are more sources: name → one of All, whose paths and shapes it has. A
+	// name of All is played by another then.
+	Alias map[string]string
 
 	PostsPerPage int // default 12; the Graph profile embeds as many
 	PostsTotal   int // of a profile that is not busy; default 36, at most 1000
@@ -115,7 +129,7 @@ type Config struct {
 	ReelsTotal   int // default 36, at most 1000
 
 	CheckKeys bool // answer wrong credentials as the providers do
-	Pad       int  // bytes of filler per arraybobo answer, such as media previews; default 6144, negative none
+	Pad       int  // bytes of filler per answer of a scraper, such as media previews; default 6144, negative none
 }
 
 // New returns a sandbox. It reads the folder of fixtures, if any, and fails
@@ -176,6 +190,7 @@ type Sandbox struct {
 	faults   faults
 	stats    stats
 	bufs     sync.Pool // of *[]byte
+	expanded atomic.Pointer[expandedText]
 
 	close sync.Once
 	done  chan struct{} // closed by Close
@@ -206,21 +221,23 @@ func (s *Sandbox) Bound(handle string) Credential {
 // boundToken is what the token of one account begins with.
 const boundToken = "sandbox-token-"
 
-// Credentials are the rows to insert before anything can be asked, those of
-// Sources first. With Config.CheckKeys every key that begins with "sandbox-" is
-// good, so that there can be more rows, except that one containing "expired" is
-// refused as an expired one is.
+// Credentials are the rows to insert before anything can be asked: those of
+// Sources, then those of aliases. With Config.CheckKeys every key that begins with
+// "sandbox-" is good, so that there can be more rows, except that one containing
+// "expired" is refused as an expired one is.
 func (s *Sandbox) Credentials() []Credential {
-	rows := []Credential{
-		{GraphAPI, "", map[string]string{"token": "sandbox-token", "user_id": "17841400000009999"}},
-		{ArrayBobo, "", map[string]string{"X-RapidAPI-Key": "sandbox-key", "X-RapidAPI-Host": "instagram-scraper-2022.p.rapidapi.com"}},
-		{YTAPI, "", map[string]string{"key": "sandbox-key"}},
-	}
-	for _, alias := range slices.Sorted(maps.Keys(s.cfg.Alias)) {
-		like := slices.Index(Sources, s.cfg.Alias[alias])
-		rows = append(rows, Credential{alias, "", maps.Clone(rows[like].Fields)})
+	var rows []Credential
+	for _, name := range slices.Concat(Sources, slices.Sorted(maps.Keys(s.cfg.Alias))) {
+		if !slices.ContainsFunc(rows, func(c Credential) bool { return c.Source == name }) {
+			rows = append(rows, s.Credential(name))
+		}
 	}
 	return rows
+}
+
+// Credential is a row of a source, an alias or one of All.
+func (s *Sandbox) Credential(source string) Credential {
+	return Credential{source, "", maps.Clone(s.gates[source].src.fields)}
 }
 
 // ServeHTTP implements http.Handler.
@@ -231,9 +248,9 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.control(w, r)
 		return
 	}
-	c := call{r: r, q: r.URL.Query(), like: g.like, path: "/" + rest}
-	var fetch social.Fetch
-	c.kind, fetch = route(c.like, c.path)
+	c := call{r: r, q: r.URL.Query(), src: g.src, path: "/" + rest, body: readAsk(w, r)}
+	c.route = c.routed()
+	fetch := c.fetch()
 
 	now := s.cfg.Clock()
 	done := s.stats.begin(source, string(fetch), now)
@@ -258,55 +275,28 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // answer builds what the call gets when no fault strikes it into b.
 func (s *Sandbox) answer(c call, g *gate, b []byte) (answer, admission) {
-	if c.r.Method != http.MethodGet {
+	if m := c.r.Method; m != http.MethodGet && (m != http.MethodPost || c.src.name != RocketAPI) {
 		return answer{http.StatusMethodNotAllowed, append(b, `{"message":"Method not allowed"}`...), built}, admission{}
 	}
-	key := c.key()
+	key := c.src.key(c)
 	if s.cfg.CheckKeys {
-		if a, ok := checkKey(c.like, key, b); !ok {
-			return a, admission{}
+		if no, ok := c.src.says.checkKey(key); !ok {
+			return no.to(b), admission{}
 		}
 	}
 	v := g.admit(key, s.cfg.Clock)
 	switch v.verdict {
 	case overQuota:
-		return quotaError(c.like, b, v.per), v
+		return c.src.says.overQuota(v.per).to(b), v
 	case expiredKey:
-		return expiredError(c.like, b), v
+		return c.src.says.expired.to(b), v
 	case bannedKey:
-		return bannedError(c.like, b), v
+		return c.src.says.banned.to(b), v
 	}
-	return s.right(c, b), v
-}
-
-// right builds the undisturbed answer into b.
-func (s *Sandbox) right(c call, b []byte) answer {
-	q := c.q
-	switch c.kind {
-	case graphProfile:
-		return s.graph(c.path, q, b)
-	case graphInsights:
-		return s.insights(c, b)
-	case infoByID:
-		return s.info(b, q.Get("id_user"), true)
-	case infoByName:
-		return s.info(b, q.Get("user"), false)
-	case postsPage:
-		return s.posts(b, q.Get("id_user"), q.Get("end_cursor"))
-	case reelsPage:
-		return s.reels(b, q.Get("id_user"), q.Get("max_id"))
-	case postInfo:
-		return s.post(b, q.Get("shortcode"))
-	case channels:
-		return s.channels(q, b)
+	if c.route == nil {
+		return c.src.says.noPath(b, c.path), v
 	}
-	switch c.like {
-	case GraphAPI:
-		return graphError(b, http.StatusBadRequest, "Unknown path components: "+c.path, 2500, 0)
-	case ArrayBobo:
-		return boboError(b, http.StatusNotFound, "Endpoint '"+c.path+"' does not exist")
-	}
-	return ytError(b, http.StatusNotFound, "Requested entity was not found.", "global", "notFound")
+	return c.route.answer(s, c, b), v
 }
 
 // send writes a, as far as the fault f lets it. It calls done with the status,
@@ -335,14 +325,10 @@ func (s *Sandbox) send(w http.ResponseWriter, c call, g *gate, a answer, v admis
 		}
 	}
 	h := w.Header()
-	switch {
-	case a.as == html:
-		h["Content-Type"] = htmlType
-	case c.like == ArrayBobo:
-		h["Content-Type"] = plainJSONType
-		h["Server"] = rapidServer
-	default:
-		h["Content-Type"] = jsonType
+	if a.as == html {
+		maps.Copy(h, htmlType)
+	} else {
+		maps.Copy(h, c.src.says.header)
 	}
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	v.setHeaders(h)
@@ -365,13 +351,6 @@ func (s *Sandbox) send(w http.ResponseWriter, c call, g *gate, a answer, v admis
 
 // seconds is d in whole seconds, upwards.
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
-
-var (
-	jsonType      = []string{"application/json; charset=UTF-8"}
-	plainJSONType = []string{"application/json"}
-	htmlType      = []string{"text/html; charset=utf-8"}
-	rapidServer   = []string{"RapidAPI-1.2.8"}
-)
 
 // sleep waits for d; false when the caller went away or the sandbox closed.
 func (s *Sandbox) sleep(ctx context.Context, d time.Duration) bool {

@@ -122,8 +122,26 @@ func (w *words) appendCaption(b []byte, a account, p item, esc bool) []byte {
 	for i := range 2 + h>>50%3 {
 		b = append(append(b, pick(l.tags, h>>30+i).in(esc)...), ' ')
 	}
-	b[len(b)-1] = '"'
-	return b
+	switch {
+	case a.tag == "":
+		b = b[:len(b)-1]
+	case esc:
+		b = append(append(b, '#'), ascii(a.tag)...)
+	default:
+		b = append(append(b, '#'), a.tag...)
+	}
+	return append(b, '"')
+}
+
+// appendRemark appends what a says below a post, a JSON string.
+func (w *words) appendRemark(b []byte, a account, seed uint64) []byte {
+	l := w.langs[a.between(14, 0, uint64(len(w.langs)-1))]
+	b = append(append(b, '"'), pick(l.mids, seed>>5).utf8...)
+	b = append(append(b, ' '), pick(w.emoji, seed>>15).utf8...)
+	if seed>>25%4 == 0 {
+		b = append(append(b, ' '), pick(l.ends, seed>>27).utf8...)
+	}
+	return append(b, '"')
 }
 
 // appendFive appends n in five digits or more.

@@ -14,6 +14,7 @@ type account struct {
 	handle string
 	trait  trait
 	seed   uint64 // all that is random about it follows from this
+	tag    string // hashtag that all its captions have, of a tag's own accounts
 }
 
 // A trait is what the prefix of a handle says.
@@ -27,24 +28,29 @@ const (
 	busy
 	personal
 	hiddenLikes
+	noStories
 	traits
 )
 
-var prefixes = [traits]string{"", "private", "empty", "noreels", "busy", "personal", "hiddenlikes"}
+var prefixes = [traits]string{"", "private", "empty", "noreels", "busy", "personal", "hiddenlikes", "nostories"}
 
 // How ids and shortcodes are laid out.
 //
 //	id of creator<N>    4e9 + N, N < 1e9
 //	id by hash          5e9 + 8×(997×h + 17) + trait, h of 35 bits: 997 and 17
 //	                    make it unlikely that an id from elsewhere has a trait
-//	media pk            2^61 + x×mix mod 2^61, x = owner<<11 | reel<<10 | number
+//	id of a tag's own   3e14 + h<<10 + n, h of 37 bits: the hash of the tag
+//	media pk            2^61 + x×mix mod 2^61, x = owner<<11 | reel<<10 | number;
+//	                    of a story 2^62 + the same
 //	owner               the id when below 2^49, else 2^49 + 49 bits of its hash
 //	shortcode           the pk in base 64, as Instagram does it: 11 characters
 //	Graph media id      of creator<N>: 1.79e16 + (N<<11 | reel<<10 | number);
-//	                    else 1.785e16 + pk mod 5e13
+//	                    else 1.785e16 + pk mod 5e13; of a story 1.795e16 and 1.8e16
 const (
 	creators  = 4_000_000_000
 	hashed    = 5_000_000_000
+	taggers   = 300_000_000_000_000
+	tagHash   = 1 << 37
 	ownerBits = 50
 	ownerHash = 1 << (ownerBits - 1)
 	numbers   = 1024 // posts of a kind that have different shortcodes
@@ -83,12 +89,13 @@ func hashText(s string) uint64 {
 // A world turns names into accounts and posts.
 type world struct {
 	now    func() time.Time
-	kinds  [2]kind // posts, reels
+	kinds  [3]kind // posts, reels, stories
 	names  lookup  // handle by id, of hashed handles that were seen
 	owners lookup  // id in decimal by owner, of ids that do not fit
+	tags   lookup  // hashtag by its hash, of those that were seen
 }
 
-// A kind is posts or reels.
+// A kind is posts, reels or stories.
 type kind struct {
 	page, total int
 	every       int64 // seconds from one item to the next
@@ -97,12 +104,14 @@ type kind struct {
 const (
 	posts = iota
 	reels
+	stories
 )
 
 func newWorld(cfg Config) *world {
 	w := &world{now: cfg.Now}
 	w.kinds[posts] = kind{cfg.PostsPerPage, cfg.PostsTotal, spacing(cfg.PostsPerPage)}
 	w.kinds[reels] = kind{cfg.ReelsPerPage, cfg.ReelsTotal, spacing(cfg.ReelsPerPage)}
+	w.kinds[stories] = kind{page: 100, total: 100}
 	return w
 }
 
@@ -119,10 +128,13 @@ func spacing(page int) int64 {
 // of is the kind as it is for a.
 func (w *world) of(a account, k int) kind {
 	v := w.kinds[k]
+	if k == stories {
+		v.every = int64(a.between(80, 3, 4)) * 2 * 3600 // 2 to 5 of the last day
+	}
 	switch {
-	case a.trait == busy:
+	case a.trait == busy && k != stories:
 		v.every, v.total = 8*3600, 120
-	case a.trait == private || a.trait == empty || a.trait == noReels && k == reels:
+	case a.trait == private || a.trait == empty || a.trait == noReels && k == reels || a.trait == noStories && k == stories:
 		v.total = 0
 	}
 	return v
@@ -168,10 +180,12 @@ func (w *world) byHandle(h string) (account, bool) {
 			t = trait(i)
 		}
 	}
-	id := hashed + 8*(997*(hashText(h)>>(64-35))+17) + uint64(t)
+	id := hashedID(hashText(h)>>(64-35), t)
 	w.names.put(id, h)
 	return newAccount(id, h, t), true
 }
+
+func hashedID(h uint64, t trait) uint64 { return hashed + 8*(997*h+17) + uint64(t) }
 
 // byID is the account of an id in decimal; false when there is none.
 func (w *world) byID(s string) (account, bool) {
@@ -204,7 +218,11 @@ func (w *world) byNumber(id uint64) account {
 	if !ok {
 		h = "acct." + strconv.FormatUint(id, 10)
 	}
-	return newAccount(id, h, t)
+	a := newAccount(id, h, t)
+	if n := id - taggers; id >= taggers && n < tagHash<<10 {
+		a.tag, _ = w.tags.get(n >> 10)
+	}
+	return a
 }
 
 func newAccount(id uint64, h string, t trait) account {
@@ -214,9 +232,10 @@ func newAccount(id uint64, h string, t trait) account {
 // between is a number of a's own from lo to hi, the same each time for which.
 func (a account) between(which, lo, hi uint64) uint64 { return lo + hash(a.seed, which)%(hi-lo+1) }
 
-// The counts of a profile. Followers grow by the hour.
+// The counts of a profile. Followers grow by the hour, and are enough for 40
+// pages of any source.
 func (a account) followers(hour int64) uint64 {
-	base := a.between(1, 900, 1799) << a.between(2, 0, 13) // 900 to 15 million
+	base := 6000 + a.between(1, 900, 1799)<<a.between(2, 0, 13) // 7 thousand to 15 million
 	return base + base*(uint64(max(hour-1_700_000_000, 0))/3600)/65536
 }
 
@@ -229,7 +248,7 @@ func (w *world) mediaCount(a account) uint64 {
 	return uint64(w.of(a, posts).total+w.of(a, reels).total) + a.between(4, 40, 1400)
 }
 
-// An item is one post or reel.
+// An item is one post, reel or story.
 type item struct {
 	pk   uint64
 	code [11]byte
@@ -276,8 +295,8 @@ func (l timeline) time(n int64) int64 {
 // item is the item of number n.
 func (l timeline) item(n int64) item {
 	p := item{ord: n, at: l.time(n), seed: hash(l.seed, uint64(n)<<1|1)}
-	x := l.owner<<11 | uint64(l.k)<<10 | uint64(n)&(numbers-1)
-	p.pk = 1<<pkBits | x*mix&pkMask
+	x := l.owner<<11 | uint64(l.k&1)<<10 | uint64(n)&(numbers-1)
+	p.pk = 1<<(pkBits+l.k>>1) | x*mix&pkMask
 	p.code = shortcode(p.pk)
 	return p
 }
@@ -320,36 +339,55 @@ func (w *world) byShortcode(code string) (timeline, item, bool) {
 	return l, l.numbered(x), bits.Len64(pk) == pkBits+1
 }
 
+// byPK is the item of a kind with a pk, which is a's; false when it is not.
+func (w *world) byPK(a account, k int, pk uint64) (item, bool) {
+	x := pk * unmix & pkMask
+	l := w.timeline(a, k)
+	p := l.numbered(x)
+	return p, p.pk == pk
+}
+
+// Where the Graph ids of posts and of stories begin.
+var graphIDs = [...]struct{ creators, madeUp uint64 }{
+	posts:   {17_900_000_000_000_000, 17_850_000_000_000_000},
+	reels:   {17_900_000_000_000_000, 17_850_000_000_000_000},
+	stories: {17_950_000_000_000_000, 18_000_000_000_000_000},
+}
+
 const (
-	graphMedia   = 17_900_000_000_000_000 // of creators; what is below is made up
-	graphMadeUp  = 17_850_000_000_000_000
-	madeUp       = graphMedia - graphMadeUp
+	madeUp       = 50_000_000_000_000
 	creatorCount = hashed - creators
 )
 
 // mediaID is the Graph id of an item.
 func (l timeline) mediaID(p item) uint64 {
 	if n := l.a.id - creators; l.a.id >= creators && n < creatorCount {
-		return graphMedia + (n<<11 | uint64(l.k)<<10 | uint64(p.ord)&(numbers-1))
+		return graphIDs[l.k].creators + (n<<11 | uint64(l.k&1)<<10 | uint64(p.ord)&(numbers-1))
 	}
-	return graphMadeUp + p.pk%madeUp
+	return graphIDs[l.k].madeUp + p.pk%madeUp
 }
 
-// byMedia is the item behind a Graph id, with owner 0 when it is made up from the
-// id; false when there is none.
-func (w *world) byMedia(s string) (timeline, item, bool) {
+// byMedia is the post, reel or story behind a Graph id, with owner 0 when it is
+// made up from the id; false when there is none. k is posts or stories.
+func (w *world) byMedia(s string, k int) (timeline, item, bool) {
 	id, ok := parseID(s)
-	switch {
-	case !ok || id < graphMadeUp || id >= graphMedia+creatorCount<<11:
+	if !ok {
 		return timeline{}, item{}, false
-	case id < graphMedia:
-		l := w.timeline(w.byNumber(creators+hash(id, 1)%creatorCount), posts)
+	}
+	if x := id - graphIDs[k].madeUp; id >= graphIDs[k].madeUp && x < madeUp {
+		l := w.timeline(w.byNumber(creators+hash(id, 1)%creatorCount), k)
 		p := item{pk: id, seed: hash(id, 2), at: l.hour - 30*24*3600}
 		l.owner = 0
 		return l, p, true
 	}
-	x := id - graphMedia
-	l := w.timeline(w.byNumber(creators+x>>11), int(x>>10&1))
+	x := id - graphIDs[k].creators
+	if id < graphIDs[k].creators || x >= creatorCount<<11 {
+		return timeline{}, item{}, false
+	}
+	if k == posts {
+		k = int(x >> 10 & 1)
+	}
+	l := w.timeline(w.byNumber(creators+x>>11), k)
 	return l, l.numbered(x), true
 }
 

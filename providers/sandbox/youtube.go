@@ -2,15 +2,22 @@ package sandbox
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"beat/streams/social"
 )
 
+var youtubeRoutes = []route{
+	{"/youtube/v3/channels", "", "", social.ChannelsByIDs, (*Sandbox).channels, "items", `{"0":"youtube#channel"}`},
+	{"/channels", "", "", social.ChannelsByIDs, (*Sandbox).channels, "items", `{"0":"youtube#channel"}`},
+}
+
 // channels answers channels.list by id.
-func (s *Sandbox) channels(q url.Values, b []byte) answer {
+func (s *Sandbox) channels(c call, b []byte) answer {
+	q := c.q
 	part := q.Get("part")
 	if part == "" {
 		return ytError(b, http.StatusBadRequest, "No part selected", "youtube.parameter", "missingRequiredParameter")
@@ -41,7 +48,7 @@ func (s *Sandbox) channels(q url.Values, b []byte) answer {
 			continue
 		}
 		was := len(b)
-		if raw := s.real.channels[id]; raw != nil {
+		if raw := s.real.of[ytChannels][id]; raw != nil {
 			b = append(b, raw...)
 		} else {
 			b = s.appendChannel(b, id, parts, hour)

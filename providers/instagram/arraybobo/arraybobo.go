@@ -101,6 +101,10 @@ func profileByHandle(ask social.Ask, root doc.Node) *providers.Error {
 		return err
 	}
 	got, err := user.NeedText("username")
+	if err == nil {
+		_, id := formOf(user)
+		_, err = user.NeedText(id)
+	}
 	if err != nil {
 		return doc.In(path, err)
 	}

@@ -112,6 +112,9 @@ func parseStories(ask social.Ask, _ time.Time, body []byte) (social.Batch, error
 func findReel(root doc.Node, profile string) (reel instagram.Reel, web bool, err *providers.Error) {
 	found := root.At("data.reels_media")
 	if !found.IsList() {
+		if root.At("reels").Null() && !(root.At("error").Null() && root.At("message").Null()) {
+			return reel, false, providers.Malformed("reels is missing, and there is an error")
+		}
 		reel, err = instagram.ReelOf(root, profile)
 		return reel, false, err
 	}
