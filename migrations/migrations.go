@@ -6,6 +6,8 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -69,7 +71,15 @@ func Up(ctx context.Context, url string) (Result, error) {
 }
 
 // Latest is the version that Up leads to.
-func Latest() int64 {
+func Latest() (version int64) {
 	names, _ := fs.Glob(files, "*.sql") //nolint:errcheck // the pattern is constant
-	return int64(len(names))
+	for _, name := range names {
+		number, _, _ := strings.Cut(name, "_")
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			panic("migrations: " + name + " does not begin with its number")
+		}
+		version = max(version, n)
+	}
+	return version
 }

@@ -84,6 +84,7 @@ ON CONFLICT (task_id) DO UPDATE SET fence = excluded.fence, seen = excluded.seen
 // apply at once: the advisory locks make them take turns, also where there is
 // no row yet to be locked.
 func progress(ctx context.Context, tx pgx.Tx, commits []event.Commit) ([]schedule.Finish, error) {
+	commits = slices.DeleteFunc(slices.Clone(commits), func(c event.Commit) bool { return c.Replay != nil })
 	if len(commits) == 0 {
 		return nil, nil
 	}

@@ -73,8 +73,10 @@ func (p *Projector) Handle(ctx context.Context, b *lanes.Batch) error {
 			p.lg.Error("commit cannot be read, passed over", "subject", m.Subject, "seq", m.Seq, "err", err)
 			continue
 		}
-		if m.Redo {
+		if m.Redo && c.Replay == nil {
 			again = append(again, c.Task)
+		} else if m.Redo {
+			continue
 		} else {
 			fresh = append(fresh, c)
 		}
@@ -117,6 +119,9 @@ func (p *Projector) apply(ctx context.Context, b *lanes.Batch, commits []event.C
 		accounts, posts, stale, ended = 0, 0, 0, nil
 		folds := map[*table]fold{}
 		for _, c := range commits {
+			if c.Replay != nil {
+				continue // see refold
+			}
 			for _, e := range c.Events {
 				t := tables[c.Task.Platform][e.Log.Kind]
 				if t == nil {
@@ -150,6 +155,9 @@ func (p *Projector) apply(ctx context.Context, b *lanes.Batch, commits []event.C
 			return err
 		}
 		if err := audit(ctx, tx, commits); err != nil {
+			return err
+		}
+		if err := refold(ctx, tx, commits); err != nil {
 			return err
 		}
 		finishes, err := progress(ctx, tx, commits)

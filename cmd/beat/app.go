@@ -29,6 +29,7 @@ import (
 	"beat/processors"
 	"beat/processors/parsing"
 	"beat/processors/processing"
+	"beat/processors/quarantine"
 	"beat/processors/retrieval"
 	"beat/projections"
 	"beat/providers"
@@ -111,7 +112,8 @@ type app struct {
 	metrics *bus.Metrics
 	limits  map[string]ratelimit.Spec
 	owner   string
-	flight  map[string]int // tasks in flight by flow, instead of the table's
+	flight  map[string]int     // tasks in flight by flow, instead of the table's
+	refresh []schedule.Refresh // by itself, every so often
 
 	close []func()
 	addr  chan string // where the gateway listens, once it does
@@ -142,6 +144,9 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 		}
 	}
 	if a.limits, err = cfg.limits(); err != nil {
+		return nil, err
+	}
+	if a.refresh, err = cfg.refreshes(); err != nil {
 		return nil, err
 	}
 	if a.pg, err = pgURL(cfg.PGURL); err != nil {
@@ -232,6 +237,9 @@ func (a *app) Run(ctx context.Context, names []string) error {
 	router := bus.NewRouter(a.lg, a.js, a.pub, bus.RouterConfig{StopTimeout: a.cfg.Stop, Metrics: a.metrics, OnDead: a.onDead})
 	routes := 0
 	add := func(r bus.Route) {
+		if a.cfg.wrap != nil {
+			r.Handle = a.cfg.wrap(r.Handle)
+		}
 		router.Add(r)
 		routes++
 	}
@@ -266,7 +274,9 @@ func (a *app) Run(ctx context.Context, names []string) error {
 		}
 	}
 	if has("processing") {
-		p := processing.New(a.lg)
+		guard := quarantine.New(a.lg, a.db, a.queue)
+		p := processing.New(a.lg, guard)
+		a.reg.MustRegister(append(guard.Collectors(), p.Collectors()...)...)
 		for _, c := range all {
 			if c.Stream == bus.Parsed {
 				add(bus.Route{Name: c.Durable, Consumer: c, Concurrency: 32, Handle: p.Handle})
@@ -299,6 +309,9 @@ func (a *app) Run(ctx context.Context, names []string) error {
 		}
 		defer sub.Unsubscribe() //nolint:errcheck // the connection ends with us
 		g.Go(func() error { return s.Run(ctx) })
+		for _, r := range a.refresh {
+			g.Go(func() error { return schedule.NewRefresher(a.lg, a.queue, r).Run(ctx) })
+		}
 	}
 	if has("projections") {
 		r := lanes.New(a.lg, a.db, a.js, lanes.Config{Name: "project"}, a.proj.Handle)

@@ -20,6 +20,7 @@ import (
 	"beat/gateway"
 	"beat/providers"
 	"beat/providers/ratelimit"
+	"beat/streams/bus"
 )
 
 // pgFlags is how to reach Postgres.
@@ -30,6 +31,7 @@ type pgFlags struct {
 // deps are the servers and settings of a running process.
 type deps struct {
 	pgFlags
+	refreshFlags
 	NATSURL       string            `help:"NATS with JetStream." env:"NATS_URL" name:"nats-url" default:"nats://127.0.0.1:4222"`
 	RedisURL      string            `help:"Redis, for the rate limits." env:"REDIS_URL" name:"redis-url" default:"redis://127.0.0.1:6379/0"`
 	RMQURL        string            `help:"RabbitMQ. Without it the bridge does not run and events wait in the stream." env:"RMQ_URL" name:"rmq-url" placeholder:"URL"`
@@ -48,8 +50,9 @@ type deps struct {
 	Parser        map[string]int    `help:"Version of a source's parsers instead of the newest, source=VERSION." env:"BEAT_PARSERS" placeholder:"SOURCE=N"`
 	Stop          time.Duration     `help:"How long work in hand may take once told to stop." name:"stop-timeout" default:"30s"`
 
-	more      []*providers.Provider // beside those of the table; for tests
-	unlimited bool                  // the gateway counts no refreshes; for tests and the benchmark
+	more      []*providers.Provider         // beside those of the table; for tests
+	wrap      func(bus.Handler) bus.Handler // goes around what handles messages; for tests
+	unlimited bool                          // the gateway counts no refreshes; for tests and the benchmark
 }
 
 // pgURL is a URL that pgx understands.

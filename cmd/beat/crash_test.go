@@ -13,12 +13,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"beat/providers/sandbox"
 	"beat/streams/bridge"
 	"beat/streams/bridge/amqpcheck"
 	"beat/streams/bus"
 	"beat/streams/event"
 	"beat/streams/servers"
 	"beat/streams/servers/servertest"
+	"beat/streams/social"
 )
 
 // start runs roles as a process of its own, until the test ends or kills it.
@@ -351,5 +353,28 @@ func TestLongWaitIsNotClaimedTwice(t *testing.T) {
 	}
 	if got := w.box.Stats().Total; got != 3*n {
 		t.Errorf("%d calls of providers, want %d", got, 3*n)
+	}
+}
+
+// A chain of 40 pages goes on where it was after every role was killed on page
+// 17: no page but that one is fetched a second time.
+func TestKillEveryRoleOnPage17(t *testing.T) {
+	w := newWorld(t, localConfig{sources: []string{sandbox.JoTucker}})
+	w.box.Inject(sandbox.Fault{Source: sandbox.JoTucker, Kind: "slow", Delay: 50 * time.Millisecond})
+	stages := []string{"scheduler", "retrieval", "parsing", "processing", "projections"}
+	victim := w.start("", stages...)
+	id := w.put("fetch_profile_followers", map[string]string{"profile_id": "4000000007"})
+	w.until("page 17", func() bool { return w.calls(sandbox.JoTucker) == 17 })
+	kill(victim)
+	w.start("", stages...)
+	w.outcome(id, social.Complete)
+	if got := w.calls(sandbox.JoTucker); got != 40 && got != 41 {
+		t.Errorf("%d calls for 40 pages, want at most one more", got)
+	}
+	if got := w.int("SELECT count(DISTINCT source_profile_id) FROM profile_relationship_log"); got != 2000 {
+		t.Errorf("%d followers, want 2000", got)
+	}
+	if got := w.int("SELECT count(*) FROM profile_relationship_log"); got != 2000 {
+		t.Errorf("%d rows, want one for each follower", got)
 	}
 }

@@ -19,8 +19,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"beat/migrations"
-	"beat/providers/instagram/arraybobo"
-	"beat/providers/ratelimit"
 	"beat/providers/sandbox"
 	"beat/streams/bridge"
 	"beat/streams/bridge/amqpcheck"
@@ -86,17 +84,15 @@ func newWorld(t *testing.T, cfg localConfig) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	if err := sandboxCredentials(t.Context(), db, cfg.alias); err != nil {
+	if cfg.sources == nil {
+		cfg.sources = sandbox.Sources
+	}
+	if err := sandboxCredentials(t.Context(), db, cfg.sources); err != nil {
 		t.Fatal(err)
 	}
 	l.deps.unlimited = true
 	for s := range l.deps.Endpoint {
 		l.deps.Limit[s] = "0/1"
-	}
-	for alias := range cfg.alias {
-		p := arraybobo.New(l.deps.Endpoint[alias])
-		p.Source, p.Limit = alias, ratelimit.Spec{}
-		l.deps.more = append(l.deps.more, p)
 	}
 	return &world{local: l, t: t, db: db, queue: schedule.NewQueue(db, 0)}
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +52,8 @@ type localConfig struct {
 	settings   map[string]string // of Postgres
 	sandboxURL string            // use this one instead of starting one
 	redisURL   string            // likewise
-	alias      map[string]string // more sources that the sandbox plays, see sandbox.Config
+	sources    []string          // have a credential; default sandbox.Sources
+	now        time.Time         // of the sandbox's world; default the clock's
 }
 
 func startLocal(ctx context.Context, lg *slog.Logger, cfg localConfig) (l *local, err error) {
@@ -114,14 +113,18 @@ func startLocal(ctx context.Context, lg *slog.Logger, cfg localConfig) (l *local
 	}
 	url := cfg.sandboxURL
 	if url == "" {
-		if l.box, err = sandbox.Listen("127.0.0.1:0", sandbox.Config{Fixtures: cfg.fixtures, Alias: cfg.alias}); err != nil {
+		world := sandbox.Config{Fixtures: cfg.fixtures}
+		if !cfg.now.IsZero() {
+			world.Now = func() time.Time { return cfg.now }
+		}
+		if l.box, err = sandbox.Listen("127.0.0.1:0", world); err != nil {
 			return nil, err
 		}
 		l.stops = append(l.stops, func() { l.box.Close() }) //nolint:errcheck // ends with us
 		url = l.box.URL
 	}
 	base := &sandbox.Sandbox{}
-	for _, source := range slices.Concat(sandbox.Sources, slices.Collect(maps.Keys(cfg.alias))) {
+	for _, source := range sandbox.All {
 		l.deps.Endpoint[source] = base.BaseURL(url, source)
 	}
 	return l, nil
@@ -148,7 +151,7 @@ func (l *local) run(ctx context.Context, lg *slog.Logger) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := sandboxCredentials(ctx, a.db, nil); err != nil {
+	if err := sandboxCredentials(ctx, a.db, sandbox.Sources); err != nil {
 		a.Close()
 		return nil, err
 	}
@@ -175,14 +178,14 @@ func (r *running) listening(ctx context.Context) (string, error) {
 }
 
 // sandboxCredentials makes the rows that the sandbox accepts.
-func sandboxCredentials(ctx context.Context, db *pgxpool.Pool, alias map[string]string) error {
-	box, err := sandbox.New(sandbox.Config{Alias: alias})
+func sandboxCredentials(ctx context.Context, db *pgxpool.Pool, sources []string) error {
+	box, err := sandbox.New(sandbox.Config{})
 	if err != nil {
 		return err
 	}
 	defer box.Close()
-	for _, c := range box.Credentials() {
-		if err := insertCredential(ctx, db, c); err != nil {
+	for _, source := range sources {
+		if err := insertCredential(ctx, db, box.Credential(source)); err != nil {
 			return err
 		}
 	}

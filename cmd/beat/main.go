@@ -43,12 +43,15 @@ type cli struct {
 	Demo        demoCmd        `cmd:"" help:"Run the main job with nothing but Postgres, and show it happening."`
 	Enqueue     enqueueCmd     `cmd:"" help:"Store a task: beat enqueue FLOW key=value …"`
 	Tasks       tasksCmd       `cmd:"" help:"Look at tasks, ask why they wait, retry and cancel them."`
+	Schedule    scheduleCmd    `cmd:"" help:"Enqueue refreshes of the profiles that are due."`
 	Flows       flowsCmd       `cmd:"" help:"Look at the flow table."`
 	Pause       pauseCmd       `cmd:"" help:"Stop claiming a flow, or asking a source, or list what is paused."`
 	Resume      resumeCmd      `cmd:"" help:"End a pause."`
 	Credentials credentialsCmd `cmd:"" help:"Look at the keys of the providers, add, disable and test them."`
 	Limits      limitsCmd      `cmd:"" help:"Look at the rate limits and reset them."`
 	Dead        deadCmd        `cmd:"" help:"Look at dead letters, send them once more, or drop them."`
+	Quarantine  quarantineCmd  `cmd:"" help:"Look at observations that are kept back because a count fell too far, and decide on them."`
+	Replay      replayCmd      `cmd:"" help:"Parse the past again after a parser was fixed; shows what would change, or changes it."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring the database schema up to date."`
 	Doctor      doctorCmd      `cmd:"" help:"Check every dependency and say what to do."`
 	Sandbox     sandboxCmd     `cmd:"" help:"Serve the provider sandbox over HTTP."`

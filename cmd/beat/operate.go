@@ -142,7 +142,7 @@ func (c *tasksRetryCmd) Run(ctx context.Context, g *globals) error {
 	}
 	defer db.Close()
 	q := schedule.NewQueue(db, 0)
-	return eachTask(g, c.IDs, "waits again", func(id int64) error { return q.Retry(ctx, id, c.Complete) })
+	return eachID(g, "task", c.IDs, "waits again", func(id int64) error { return q.Retry(ctx, id, c.Complete) })
 }
 
 type tasksCancelCmd struct {
@@ -173,11 +173,12 @@ func (c *tasksCancelCmd) Run(ctx context.Context, g *globals) error {
 	pub := bus.NewPublisher(lg, js, bus.PublisherConfig{})
 	defer pub.Close() //nolint:errcheck // only waits
 	q := schedule.NewQueue(db, 0)
-	return eachTask(g, c.IDs, "is cancelled", func(id int64) error { return q.Cancel(ctx, pub, id) })
+	return eachID(g, "task", c.IDs, "is cancelled", func(id int64) error { return q.Cancel(ctx, pub, id) })
 }
 
-// eachTask does something to tasks one by one, and tells what became of each.
-func eachTask(g *globals, ids []int64, done string, do func(int64) error) error {
+// eachID does something to tasks, or what else has numbers, one by one, and tells
+// what became of each.
+func eachID(g *globals, what string, ids []int64, done string, do func(int64) error) error {
 	type result struct {
 		ID    int64  `json:"id"`
 		OK    bool   `json:"ok"`
@@ -195,7 +196,7 @@ func eachTask(g *globals, ids []int64, done string, do func(int64) error) error 
 		switch {
 		case g.JSON:
 		case r.OK:
-			fmt.Fprintf(g.stdout, "task %d %s\n", id, done)
+			fmt.Fprintf(g.stdout, "%s %d %s\n", what, id, done)
 		default:
 			fmt.Fprintln(g.stderr, r.Error)
 		}
@@ -206,7 +207,7 @@ func eachTask(g *globals, ids []int64, done string, do func(int64) error) error 
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("%d of %d tasks were left as they are", bad, len(ids))
+		return fmt.Errorf("%d of %d %ss were left as they are", bad, len(ids), what)
 	}
 	return nil
 }

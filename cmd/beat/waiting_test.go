@@ -106,7 +106,7 @@ func TestOutageOfAllSources(t *testing.T) {
 	if os.Getenv("BEAT_SOAK") != "" {
 		outage = 5 * time.Minute
 	}
-	w := newWorld(t, localConfig{alias: played})
+	w := newWorld(t, localConfig{sources: five})
 	a := w.runAll()
 	n := 0
 	enqueue := func() {

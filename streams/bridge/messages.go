@@ -90,7 +90,10 @@ func commitMessages(data []byte) ([]Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	bulk := c.Parser > 0 && (c.Fetch == social.PostLikes || c.Fetch == social.PostComments) && c.Part == 0
+	if c.Replay != nil && !c.Replay.Publish {
+		return nil, nil
+	}
+	bulk := c.Replay == nil && c.Parser > 0 && (c.Fetch == social.PostLikes || c.Fetch == social.PostComments) && c.Part == 0
 	if len(c.Events) == 0 && !bulk {
 		return nil, nil
 	}
@@ -108,6 +111,9 @@ func commitMessages(data []byte) ([]Message, error) {
 	out := make([]Message, 0, len(c.Events))
 	for i := range c.Events {
 		e := &c.Events[i]
+		if e.Gone {
+			continue // there is no message that takes another back
+		}
 		start := len(buf)
 		var key string
 		switch e.Log.Kind {

@@ -87,8 +87,9 @@ func LogID(raw string, l social.Log) string {
 // An Event is one observation of one entity, as RabbitMQ and the tables get
 // it.
 type Event struct {
-	ID  string // UUID
-	Log social.Log
+	ID   string // UUID
+	Log  social.Log
+	Gone bool // of a replay: the parser does not say this any more
 }
 
 // A Commit is one part of what an answer made true.
@@ -101,12 +102,35 @@ type Commit struct {
 	Raw    social.Raw
 	Fetch  social.Fetch // what was asked
 	Parser int          // version of the parser; 0: there was no answer to be parsed
-	Events []Event
+	Answer int64        // social.DigestLogs of what the parser made of the answer, 0 unknown
+	Replay *Replay      // an earlier answer that was parsed again; nil: it is new
+	Events []Event      // of a replay, those that changed
+	Lane   string       // what decides the shard: the profile of its events; "" is the task. Not stored
+}
+
+// A Replay says what is to be done with an answer that was parsed again. It
+// belongs to no run.
+type Replay struct {
+	Job     int64 `json:"job"`
+	Publish bool  `json:"publish,omitempty"` // RabbitMQ is told
 }
 
 // MsgID is the Nats-Msg-Id of the part.
 func (c Commit) MsgID() string {
+	if c.Replay != nil {
+		return social.ID("replay", c.Replay.Job, c.Raw.ID, c.Parser, c.Part)
+	}
 	return social.ID("commit", c.Task.ID, c.Task.Fence, c.Seq, c.Raw.ID, c.Parser, c.Part)
+}
+
+// Subject is where the part goes.
+func (c Commit) Subject() string { return Subject(c.shard(), c.Task.Platform, KindCommit) }
+
+func (c Commit) shard() int {
+	if c.Lane != "" {
+		return Shard(c.Lane)
+	}
+	return Shard("task:" + strconv.FormatInt(c.Task.ID, 10))
 }
 
 type commitHead struct {
@@ -118,11 +142,13 @@ type commitHead struct {
 	Raw    social.Raw     `json:"raw"`
 	Fetch  social.Fetch   `json:"fetch,omitempty"`
 	Parser int            `json:"parser"`
+	Answer int64          `json:"answer,omitempty"`
+	Replay *Replay        `json:"replay,omitempty"`
 }
 
 // Marshal is the message form of a commit.
 func (c Commit) Marshal() ([]byte, error) {
-	head, err := json.Marshal(commitHead{c.Task, c.Seq, c.Part, c.Parts, c.Final, c.Raw, c.Fetch, c.Parser})
+	head, err := json.Marshal(commitHead{c.Task, c.Seq, c.Part, c.Parts, c.Final, c.Raw, c.Fetch, c.Parser, c.Answer, c.Replay})
 	if err != nil {
 		return nil, fmt.Errorf("encode commit: %w", err)
 	}
@@ -138,6 +164,9 @@ func (c Commit) Marshal() ([]byte, error) {
 		}
 		dst = append(dst, `{"id":`...)
 		dst = social.AppendString(dst, e.ID)
+		if e.Gone {
+			dst = append(dst, `,"gone":true`...)
+		}
 		dst = append(dst, `,"log":`...)
 		dst = e.Log.AppendJSON(dst)
 		dst = append(dst, '}')
@@ -169,6 +198,10 @@ func UnmarshalCommit(data []byte) (Commit, error) {
 			c.Fetch = social.Fetch(r.Text())
 		case "parser":
 			c.Parser = r.Int()
+		case "answer":
+			c.Answer = r.Int64()
+		case "replay":
+			err = r.Into(&c.Replay)
 		case "events":
 			for range r.Elements() {
 				c.Events = append(c.Events, readEvent(r))
@@ -195,6 +228,8 @@ func readEvent(r *social.Reader) Event {
 			e.ID = r.Text()
 		case "log":
 			e.Log = r.Log()
+		case "gone":
+			e.Gone = r.True()
 		}
 	}
 	return e

@@ -75,14 +75,19 @@ func (b Batch) Marshal() ([]byte, error) {
 		size += l.Size() + 1
 	}
 	dst := append(make([]byte, 0, size), head[:len(head)-1]...)
-	dst = append(dst, `,"logs":[`...)
-	for i, l := range b.Logs {
+	dst = append(dst, `,"logs":`...)
+	return append(appendLogs(dst, b.Logs), '}'), nil
+}
+
+func appendLogs(dst []byte, logs []Log) []byte {
+	dst = append(dst, '[')
+	for i, l := range logs {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = l.AppendJSON(dst)
 	}
-	return append(dst, ']', '}'), nil
+	return append(dst, ']')
 }
 
 // UnmarshalBatch reads what Marshal wrote. The batch shares the memory of
@@ -106,9 +111,11 @@ func UnmarshalBatch(data []byte) (Batch, error) {
 		case "final":
 			err = r.Into(&b.Final)
 		case "logs":
+			from := r.at
 			for range r.Elements() {
 				b.Logs = append(b.Logs, r.Log())
 			}
+			b.Digest = digest(data[from:r.at])
 		}
 		if err != nil {
 			return Batch{}, fmt.Errorf("decode batch: %w", err)

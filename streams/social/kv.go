@@ -122,6 +122,28 @@ func (k KVs) AppendPairs(dst []byte) []byte {
 	return append(dst, ']')
 }
 
+// Pairs reads what AppendPairs wrote, in the form in which Postgres gives it
+// back: with blanks, and members in another order.
+func Pairs(text string) KVs {
+	var out KVs
+	gjson.Parse(text).ForEach(func(_, pair gjson.Result) bool {
+		v := pair.Get("value")
+		raw := json.RawMessage(v.Raw)
+		if v.IsObject() || v.IsArray() {
+			var b bytes.Buffer
+			if json.Compact(&b, raw) == nil {
+				raw = b.Bytes()
+			}
+		}
+		if len(raw) == 0 {
+			raw = Null
+		}
+		out = append(out, KV{pair.Get("key").Str, raw})
+		return true
+	})
+	return out
+}
+
 func (k KVs) pairsSize() int {
 	return k.size() + len(k)*(len(`{"key":"","value":},`)-len(`"":,`))
 }

@@ -102,8 +102,11 @@ func (r *Reader) Text() string {
 }
 
 // Int reads an integer.
-func (r *Reader) Int() int {
-	n, err := strconv.Atoi(string(r.Raw()))
+func (r *Reader) Int() int { return int(r.Int64()) }
+
+// Int64 reads an integer.
+func (r *Reader) Int64() int64 {
+	n, err := strconv.ParseInt(string(r.Raw()), 10, 64)
 	if err != nil {
 		return 0
 	}

@@ -37,6 +37,7 @@ const (
 	Reels           Fetch = "fetch_reels_posts"
 	PostByShortcode Fetch = "fetch_post_by_shortcode"
 	ChannelsByIDs   Fetch = "fetch_profiles_by_ids"
+	ChannelByHandle Fetch = "fetch_channel_by_handle"       // not in that section: 4.2, asked for over HTTP only
 	PostsByHandle   Fetch = "fetch_profile_posts_by_handle" // no flow asks it
 	PostInsights    Fetch = "fetch_post_insights"
 	ProfileInsights Fetch = "fetch_profile_insights"
@@ -195,6 +196,7 @@ type Batch struct {
 	Raw    Raw
 	Parser int // version of the parser that read it
 	Logs   []Log
+	Digest int64  // DigestLogs of Logs, as UnmarshalBatch read them
 	Cursor string // where the next page begins, "" when More is false
 	More   bool   // the provider has another page
 	Final  *Final // set when no ask follows this answer
