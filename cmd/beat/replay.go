@@ -41,7 +41,7 @@ type replayRunCmd struct {
 	Entity      string  `help:"Only answers about this handle, profile id, shortcode or channel."`
 	Task        int64   `help:"Only answers of this task."`
 	Raw         string  `help:"Only this raw answer."`
-	Limit       int     `help:"Stop after this many answers."`
+	First       int     `help:"Stop after this many answers." placeholder:"N"`
 	Rate        float64 `help:"At most this many answers per second."`
 	Full        bool    `help:"Compare what comes after parsing too, such as owners and keywords; slower."`
 	DryRun      bool    `help:"Write nothing, show what would change; the default." name:"dry-run" xor:"mode"`
@@ -53,8 +53,8 @@ func (c *replayRunCmd) Run(ctx context.Context, g *globals) error {
 	if c.Publish && !c.Apply {
 		return usageError{errors.New("--publish needs --apply")}
 	}
-	if c.Limit > 0 && c.Apply {
-		return usageError{errors.New("--limit is for dry runs: an applied replay is limited by its filter")}
+	if c.First > 0 && c.Apply {
+		return usageError{errors.New("--first is for dry runs: an applied replay is limited by its filter")}
 	}
 	now := time.Now().UTC()
 	f := replay.Filter{Source: c.Source, Fetch: social.Fetch(c.Fetch), Platform: social.Platform(strings.ToUpper(c.Platform)),
@@ -89,7 +89,7 @@ func (c *replayRunCmd) Run(ctx context.Context, g *globals) error {
 	r := a.replayer()
 	if !c.Apply {
 		line := newProgress(g.stderr, total)
-		report, err := r.Do(ctx, replay.Run{Filter: f, Rate: c.Rate, Limit: c.Limit, Full: c.Full,
+		report, err := r.Do(ctx, replay.Run{Filter: f, Rate: c.Rate, Limit: c.First, Full: c.Full,
 			Done: func(_ context.Context, _ uint64, r *replay.Report) error {
 				line.show(int64(r.Answers), int64(r.Changed))
 				return nil

@@ -193,8 +193,9 @@ func (s *Store) read(ctx context.Context, r rule, b social.Batch, logs []social.
 }
 
 // tries is how often a log is judged again because the held observation of its
-// entity was decided on meanwhile.
-const tries = 5
+// entity was decided on meanwhile: as many answers of one entity at once are not
+// to be expected, and would only wait.
+const tries = 10
 
 // judge reports whether l is kept back, and writes down what that changes.
 func (s *Store) judge(ctx context.Context, r rule, b social.Batch, l social.Log, f found) (keep bool, err error) {

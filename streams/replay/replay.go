@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
+	"beat/processors"
 	"beat/processors/processing"
 	"beat/providers"
 	"beat/streams/event"
@@ -267,7 +269,7 @@ func (r *Replayer) read(a Answer) (x reading) {
 	}()
 	f, ok := flow.ByName(a.Ask.Task.Flow)
 	switch {
-	case a.Verdict != "ok":
+	case a.Verdict != processors.OK && a.Verdict != providers.ErrMalformed.Error():
 		x.skip = "not to be parsed: " + a.Verdict
 	case !ok || a.Ask.Step < 0 || a.Ask.Step >= len(f.Steps):
 		x.skip = "unknown flow " + a.Ask.Task.Flow
@@ -278,7 +280,15 @@ func (r *Replayer) read(a Answer) (x reading) {
 		return x
 	}
 	p := r.cfg.Providers[a.Raw.Source]
-	x.batch, x.err = p.Calls[a.Ask.Fetch].Parse(a.Ask, a.Raw.At, a.Body)
+	call := p.Calls[a.Ask.Fetch]
+	if a.Verdict != processors.OK { // it had a shape that was unknown then
+		e := providers.Classify(p, call, a.Ask, providers.Answer{Status: a.Raw.Status, Header: http.Header{}, Body: a.Body, At: a.Raw.At})
+		if e != nil {
+			x.skip = "not to be parsed: " + a.Verdict
+			return x
+		}
+	}
+	x.batch, x.err = call.Parse(a.Ask, a.Raw.At, a.Body)
 	if x.err != nil {
 		return x
 	}
