@@ -3,7 +3,8 @@
 -- Observations that can be parsed again: each row says what the parser of now
 -- makes of one entity in one answer. digest is social.Log.Digest of it, answer
 -- social.DigestLogs of all that the parser made of the answer; null is from
--- before. A row that the parser does not say any more is gone, and told_id is the
+-- before. A row that the parser does not say any more is gone, or that a person
+-- has withdrawn by a restore (answer is -1 then), and told_id is the
 -- event_id under which the content of now was told, where that is not the row's
 -- own.
 ALTER TABLE profile_log

@@ -21,26 +21,33 @@ import (
 // applies to them meanwhile either is among those, or comes after and is merged
 // with what is written here.
 
-// observationsSQL reads all that is said of entities, by kind.
+// observationsSQL reads all that was said of entities until a time, by kind.
 var observationsSQL = map[social.Kind]string{
 	social.Profile: `
 SELECT profile_id, source, "timestamp", raw_id, coalesce(parser, 0), '', '', dimensions::text, metrics::text FROM profile_log
-WHERE profile_id = ANY($1) AND platform = $2 AND kind IS NULL AND gone IS NOT TRUE`,
+WHERE profile_id = ANY($1) AND platform = $2 AND kind IS NULL AND gone IS NOT TRUE AND "timestamp" <= $3`,
 	social.Insights: `
 SELECT profile_id, source, "timestamp", raw_id, coalesce(parser, 0), '', coalesce(handle, ''), dimensions::text, metrics::text FROM profile_log
-WHERE profile_id = ANY($1) AND platform = $2 AND kind = 'insights' AND gone IS NOT TRUE`,
+WHERE profile_id = ANY($1) AND platform = $2 AND kind = 'insights' AND gone IS NOT TRUE AND "timestamp" <= $3`,
 	social.Post: `
 SELECT platform_post_id, source, "timestamp", raw_id, coalesce(parser, 0), coalesce(profile_id, ''), '', dimensions::text, metrics::text FROM post_log
-WHERE platform_post_id = ANY($1) AND platform = $2 AND gone IS NOT TRUE`,
+WHERE platform_post_id = ANY($1) AND platform = $2 AND gone IS NOT TRUE AND "timestamp" <= $3`,
 }
 
-// observed folds what is stored of the entities of one kind.
-func observed(ctx context.Context, tx pgx.Tx, t *table, platform social.Platform, kind social.Kind, keys []string) (fold, error) {
-	rows, err := tx.Query(ctx, observationsSQL[kind], keys, string(platform))
-	if err != nil {
-		return nil, fmt.Errorf("read observations of %s: %w", t.name, err)
+// forEver is after everything that is observed.
+var forEver = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// observedUntil folds what is stored of the entities of one kind, and counts it.
+// The zero time is for ever.
+func observedUntil(ctx context.Context, tx pgx.Tx, t *table, platform social.Platform, kind social.Kind, keys []string, until time.Time) (fold, int, error) {
+	if until.IsZero() {
+		until = forEver
 	}
-	f := fold{}
+	rows, err := tx.Query(ctx, observationsSQL[kind], keys, string(platform), until.UTC())
+	if err != nil {
+		return nil, 0, fmt.Errorf("read observations of %s: %w", t.name, err)
+	}
+	f, n := fold{}, 0
 	var l social.Log
 	var from origin
 	var dimensions, metrics string
@@ -48,12 +55,13 @@ func observed(ctx context.Context, tx pgx.Tx, t *table, platform social.Platform
 		l.Kind, from.source, from.at = kind, l.Source, from.at.UTC()
 		l.Dimensions, l.Metrics = social.Pairs(dimensions), social.Pairs(metrics)
 		f.add(t, l, from)
+		n++
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read observations of %s: %w", t.name, err)
+		return nil, 0, fmt.Errorf("read observations of %s: %w", t.name, err)
 	}
-	return f, nil
+	return f, n, nil
 }
 
 // refold writes the rows of the entities that replays have changed, after the
@@ -98,7 +106,7 @@ ON CONFLICT (%[2]s) DO UPDATE SET lineage = t.lineage WHERE false`, t.name, t.ke
 	if _, err := tx.Exec(ctx, fmt.Sprintf(`SELECT FROM %[1]s WHERE %[2]s = ANY($1) ORDER BY %[2]s FOR UPDATE`, t.name, t.key), keys); err != nil {
 		return fmt.Errorf("lock %s: %w", t.name, err)
 	}
-	f, err := observed(ctx, tx, t, platform, kind, keys)
+	f, _, err := observedUntil(ctx, tx, t, platform, kind, keys, time.Time{})
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,8 @@ type cli struct {
 	Dead        deadCmd        `cmd:"" help:"Look at dead letters, send them once more, or drop them."`
 	Quarantine  quarantineCmd  `cmd:"" help:"Look at observations that are kept back because a count fell too far, and decide on them."`
 	Replay      replayCmd      `cmd:"" help:"Parse the past again after a parser was fixed; shows what would change, or changes it."`
+	State       stateCmd       `cmd:"" help:"Show an account or post, now or as of then, and where each value came from."`
+	Restore     restoreCmd     `cmd:"" help:"Take back what was observed of profiles since a time."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring the database schema up to date."`
 	Doctor      doctorCmd      `cmd:"" help:"Check every dependency and say what to do."`
 	Sandbox     sandboxCmd     `cmd:"" help:"Serve the provider sandbox over HTTP."`

@@ -108,6 +108,10 @@ type Commit struct {
 	Lane   string       // what decides the shard: the profile of its events; "" is the task. Not stored
 }
 
+// Withdrawn is the Answer of a commit that takes observations back because a
+// person has said so: parsing their answers again does not bring them back.
+const Withdrawn = -1
+
 // A Replay says what is to be done with an answer that was parsed again. It
 // belongs to no run.
 type Replay struct {

@@ -44,7 +44,7 @@ func compare(x *reading, logs []social.Log, before observations) *change {
 		said[id] = true
 		digest := l.Digest(l.Dimensions.AppendPairs(nil), l.Metrics.AppendPairs(nil))
 		s := known[id]
-		if s != nil && !s.gone && s.digest == digest {
+		if s != nil && (!s.gone && s.digest == digest || s.answer == event.Withdrawn) {
 			continue
 		}
 		c.events = append(c.events, difference{id: id, log: l, digest: digest, before: s})
