@@ -32,8 +32,11 @@ func (w *world) start(listen string, roles ...string) *exec.Cmd {
 	for s, u := range w.deps.Endpoint {
 		args = append(args, "--endpoint="+s+"="+u, "--limit="+s+"=0/1")
 	}
+	if w.s3 != nil {
+		args = append(args, "--s3-bucket="+w.deps.S3Bucket, "--s3-endpoint="+w.deps.S3Endpoint, "--archive-every=300ms")
+	}
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "BEAT_TEST_CHILD=1")
+	cmd.Env = append(os.Environ(), "BEAT_TEST_CHILD=1", "AWS_ACCESS_KEY_ID=beat", "AWS_SECRET_ACCESS_KEY=beat")
 	cmd.Stderr, cmd.Stdout = w.t.Output(), w.t.Output()
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
@@ -218,6 +221,7 @@ func (w *world) checkTold(n int) {
 func TestKillEachRole(t *testing.T) {
 	for _, role := range roles {
 		t.Run(role, func(t *testing.T) {
+			t.Parallel()
 			rmq := servertest.Vhost(t)
 			declare(t, rmq)
 			w := newWorld(t, localConfig{rmqURL: rmq})
@@ -279,6 +283,7 @@ func get(t *testing.T, url string) int {
 // Postgres is restarted in the middle of 200 tasks, once in good order and once
 // by a kill.
 func TestPostgresRestartedInTheMiddle(t *testing.T) {
+	t.Parallel()
 	pg, err := servers.Postgres(t.Context(), servers.PostgresConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -309,6 +314,7 @@ func TestPostgresRestartedInTheMiddle(t *testing.T) {
 // RabbitMQ is down for a whole run, in which every profile is refreshed twice:
 // nothing waits for it, and afterwards everything arrives in order.
 func TestRabbitAbsentForTheWholeRun(t *testing.T) {
+	t.Parallel()
 	rabbit, err := servers.Rabbit(t.Context(), servers.RabbitConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -335,6 +341,7 @@ func TestRabbitAbsentForTheWholeRun(t *testing.T) {
 // A stage is down for longer than a lease. The tasks whose answers wait for it
 // are not dead: nobody claims them again, no provider is asked twice.
 func TestLongWaitIsNotClaimedTwice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, localConfig{})
 	w.deps.Lease = time.Second
 	_, stopRest := w.runRoles("scheduler", "retrieval", "processing", "projections")
@@ -359,6 +366,7 @@ func TestLongWaitIsNotClaimedTwice(t *testing.T) {
 // A chain of 40 pages goes on where it was after every role was killed on page
 // 17: no page but that one is fetched a second time.
 func TestKillEveryRoleOnPage17(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, localConfig{sources: []string{sandbox.JoTucker}})
 	w.box.Inject(sandbox.Fault{Source: sandbox.JoTucker, Kind: "slow", Delay: 50 * time.Millisecond})
 	stages := []string{"scheduler", "retrieval", "parsing", "processing", "projections"}

@@ -24,6 +24,7 @@ import (
 // tables and messages as the contract has them. Then once more with every
 // message handled twice and out of order: the same tables and the same messages.
 func TestEveryInstagramFlow(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	once := everyFlow(t, now, nil)
 	again := everyFlow(t, now, twice)

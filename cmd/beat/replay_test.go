@@ -180,6 +180,7 @@ func (w *world) writes() string {
 // other sources said in between. A dry run says what differs and writes nothing;
 // RabbitMQ hears of it only if asked to, and then of exactly what changed.
 func TestReplayOfAFixedParser(t *testing.T) {
+	t.Parallel()
 	n := 300
 	if os.Getenv("BEAT_SOAK") != "" {
 		n = 5000
