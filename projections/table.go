@@ -44,7 +44,7 @@ func (c column) from() string {
 	case jsonb:
 		return "u." + c.name + "::jsonb"
 	case texts:
-		return "(SELECT array_agg(e) FROM jsonb_array_elements_text(u." + c.name + "::jsonb) AS e)"
+		return "(SELECT array_agg(e::varchar) FROM jsonb_array_elements_text(u." + c.name + "::jsonb) AS e)"
 	}
 	return "u." + c.name
 }
