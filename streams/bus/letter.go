@@ -10,9 +10,12 @@ import (
 
 // Headers of RAW that say what an answer is of.
 const (
-	HeaderAsk    = "Beat-Ask" // JSON
-	HeaderSource = "Beat-Source"
-	HeaderRawID  = "Beat-Raw-Id"
+	HeaderAsk      = "Beat-Ask" // JSON
+	HeaderSource   = "Beat-Source"
+	HeaderRawID    = "Beat-Raw-Id"
+	HeaderFetch    = "Beat-Fetch"
+	HeaderVerdict  = "Beat-Verdict"  // "ok", or why the answer is not to be parsed
+	HeaderObserved = "Beat-Observed" // RFC 3339, UTC
 )
 
 // A LetterOption adds to what a dead letter says.

@@ -112,6 +112,9 @@ type Options struct {
 	MaxBytes     map[string]int64 // by stream name, not for TASKS; default unlimited
 	RetainRaw    time.Duration    // how far back a replay reaches; default 7 days
 	RetainEvents time.Duration    // how far back a projection can be rebuilt; default 30 days
+	// HoldRaw is for an installation with an archive: RAW drops nothing by
+	// itself. It refuses when it is full, and the archive removes what it has.
+	HoldRaw bool
 }
 
 func (o Options) withDefaults() Options {
@@ -155,6 +158,9 @@ func Streams(o Options) []jetstream.StreamConfig {
 		}
 		if n := o.MaxBytes[r.name]; n > 0 {
 			c.MaxBytes = n
+		}
+		if o.HoldRaw && r.name == Raw {
+			c.MaxAge, c.Discard = 0, jetstream.DiscardNew
 		}
 		all = append(all, c)
 	}
@@ -255,6 +261,28 @@ func Ensure(ctx context.Context, js jetstream.JetStream, o Options, consumers []
 		drift = append(drift, d...)
 	}
 	return drift, nil
+}
+
+// Hold makes an existing RAW keep everything, see Options.HoldRaw, and reports
+// whether it was not like that. Ensure would only tell that it is not: but here
+// to wait is to lose what nobody has kept yet.
+func Hold(ctx context.Context, js jetstream.JetStream) (changed bool, err error) {
+	s, err := js.Stream(ctx, Raw)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return false, nil // Ensure makes it as it is to be
+	}
+	if err != nil {
+		return false, fmt.Errorf("bus: stream %s: %w", Raw, err)
+	}
+	c := s.CachedInfo().Config
+	if c.MaxAge == 0 && c.Discard == jetstream.DiscardNew {
+		return false, nil
+	}
+	c.MaxAge, c.Discard = 0, jetstream.DiscardNew
+	if _, err := js.UpdateStream(ctx, c); err != nil {
+		return false, fmt.Errorf("bus: stream %s: %w", Raw, err)
+	}
+	return true, nil
 }
 
 func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) ([]Drift, error) {

@@ -134,6 +134,12 @@ func Rabbit(t testing.TB) string {
 	return must(t, rabbit).url
 }
 
+// RabbitAdmin returns the URL of the management API, with its user.
+func RabbitAdmin(t testing.TB) string {
+	t.Helper()
+	return must(t, rabbit).admin
+}
+
 // Vhost returns the URL of a new, empty virtual host, which is removed with
 // all connections to it when the test ends. It takes some 20ms: RabbitMQ makes
 // virtual hosts through its management API, which our servers have for this;
