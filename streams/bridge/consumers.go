@@ -3,10 +3,10 @@ package bridge
 import (
 	"context"
 	"fmt"
-	"net"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"beat/streams/broker"
 )
 
 // Consumers says how DeclareConsumers declares.
@@ -22,17 +22,11 @@ type Consumers struct {
 // consumer, bound to the key that beat publishes. For tests, the demo and the
 // benchmark; on a real broker the queues belong to their owners.
 func DeclareConsumers(ctx context.Context, url string, opts Consumers) error {
-	conn, err := amqp.DialConfig(url, amqp.Config{
-		Locale: "en_US",
-		Dial: func(network, addr string) (net.Conn, error) {
-			d := net.Dialer{Timeout: 10 * time.Second}
-			c, err := d.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return c, c.SetDeadline(time.Now().Add(10 * time.Second))
-		},
-	})
+	nodes, err := broker.Parse(url, "")
+	if err != nil {
+		return fmt.Errorf("bridge: %w", err)
+	}
+	conn, _, err := nodes.Dial(ctx, broker.Dialing{})
 	if err != nil {
 		return fmt.Errorf("bridge: connect: %w", err)
 	}

@@ -1,5 +1,7 @@
 package bridge
 
+import "beat/streams/broker"
+
 // A Key is one routing key that beat publishes: a row of contract/amqp.md
 // section 1.2.
 type Key struct {
@@ -12,12 +14,12 @@ type Key struct {
 // The exchanges. Beat declares the first two; the third belongs to identity
 // and is only looked for.
 const (
-	BeatExchange     = "beat.dx"
-	CoffeeExchange   = "coffee.dx"
-	IdentityExchange = "identity.dx"
+	BeatExchange     = broker.BeatExchange
+	CoffeeExchange   = broker.CoffeeExchange
+	IdentityExchange = broker.IdentityExchange
 )
 
-// The routing keys that this package itself encodes.
+// The routing keys.
 const (
 	KeyTask         = "scrape_request_log_events"
 	KeyProfile      = "profile_log_events"
@@ -26,6 +28,13 @@ const (
 	KeyActivity     = "post_activity_log_events"
 	KeyActivities   = "post_activity_log_bulk"
 	KeyTrace        = "trace_log"
+
+	KeySentiment       = "sentiment_log_events"
+	KeyOrder           = "order_log_events"
+	KeyChannelActivity = "yt_activity_log_events"
+	KeySubscription    = "yt_profile_relationship_log_events"
+	KeyKeywordReport   = "keyword_collection_report_completion"
+	KeySentimentReport = "sentiment_collection_report_out_rk"
 )
 
 // Keys is all that beat may publish, in the order of the contract. A key with
@@ -38,12 +47,12 @@ var Keys = []Key{
 	{BeatExchange, KeyRelationship, true, "profile_relationship_log_events_q"},
 	{BeatExchange, KeyActivity, true, "post_activity_log_events_q"},
 	{BeatExchange, KeyActivities, true, "sentiment_analysis_q"},
-	{BeatExchange, "sentiment_log_events", true, "sentiment_log_events_q"},
-	{BeatExchange, "order_log_events", true, "order_log_events_q"},
-	{BeatExchange, "yt_activity_log_events", false, ""},
-	{BeatExchange, "yt_profile_relationship_log_events", false, ""},
-	{CoffeeExchange, "keyword_collection_report_completion", true, "keyword_collection_out_q"},
-	{CoffeeExchange, "sentiment_collection_report_out_rk", true, "sentiment_collection_report_out_q"},
+	{BeatExchange, KeySentiment, true, "sentiment_log_events_q"},
+	{BeatExchange, KeyOrder, true, "order_log_events_q"},
+	{BeatExchange, KeyChannelActivity, false, ""},
+	{BeatExchange, KeySubscription, false, ""},
+	{CoffeeExchange, KeyKeywordReport, true, "keyword_collection_out_q"},
+	{CoffeeExchange, KeySentimentReport, true, "sentiment_collection_report_out_q"},
 	{IdentityExchange, KeyTrace, false, "trace_log"},
 }
 

@@ -11,11 +11,14 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"beat/streams/broker"
 )
 
 // Config says how to reach RabbitMQ. A zero field means its default.
 type Config struct {
-	URL       string // amqp:// or amqps://, required
+	URL       string // amqp:// or amqps://, required; nodes of one cluster separated by commas
+	CA        string // PEM file of the authorities that amqps is trusted by; default the system's
 	NoDeclare bool   // do not declare beat.dx and coffee.dx: some brokers forbid it
 	Name      string // of the connection, as the broker's operator sees it; default beat-bridge
 
@@ -108,21 +111,20 @@ func New(lg *slog.Logger, cfg Config) *Publisher {
 // ends. It returns nil then, and an error at once if the URL is none.
 func (p *Publisher) Run(ctx context.Context) error {
 	defer close(p.stopped)
-	uri, err := amqp.ParseURI(p.cfg.URL)
+	nodes, err := broker.Parse(p.cfg.URL, p.cfg.CA)
 	if err != nil {
-		return errors.New("bridge: the RabbitMQ URL cannot be read") // err would show its password
+		return fmt.Errorf("bridge: %w", err)
 	}
-	addr := fmt.Sprintf("%s:%d%s", uri.Host, uri.Port, vhostPath(uri.Vhost))
 	wait := backoff{min: 100 * time.Millisecond, max: 10 * time.Second}
 	away := false // has been said
 	for {
-		s, err := p.connect(ctx)
+		s, addr, err := p.connect(ctx, nodes)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
 			if !away {
-				p.lg.WarnContext(ctx, "rabbitmq unreachable", "broker", addr, "err", err)
+				p.lg.WarnContext(ctx, "rabbitmq unreachable", "broker", nodes.String(), "err", err)
 				away = true
 			}
 			if sleep(ctx, wait.next()) != nil {
@@ -150,13 +152,6 @@ func (p *Publisher) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-func vhostPath(v string) string {
-	if v == "/" {
-		return ""
-	}
-	return "/" + v
 }
 
 // watch returns when the connection is lost or ctx ends.

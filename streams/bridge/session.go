@@ -10,6 +10,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"beat/streams/broker"
 )
 
 // A session is one connection, from its handshake to its end.
@@ -36,39 +38,21 @@ type session struct {
 	idUntil time.Time // and is believed missing until then
 }
 
-// connect makes a session and declares what is ours.
-func (p *Publisher) connect(ctx context.Context) (*session, error) {
-	props := amqp.NewConnectionProperties()
-	props.SetClientConnectionName(p.cfg.Name)
-	dialer := net.Dialer{Timeout: p.cfg.ConnectTimeout}
-	var unhook func() bool
+// connect makes a session and declares what is ours. at is the address that
+// answered.
+func (p *Publisher) connect(ctx context.Context, nodes *broker.Cluster) (s *session, at string, err error) {
 	var wire *cork
-	conn, err := amqp.DialConfig(p.cfg.URL, amqp.Config{
-		Heartbeat:  p.cfg.Heartbeat,
-		Properties: props,
-		Locale:     "en_US",
-		Dial: func(network, addr string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			// Of the handshake; amqp clears it afterwards.
-			if err := c.SetDeadline(time.Now().Add(p.cfg.ConnectTimeout)); err != nil {
-				c.Close()
-				return nil, err
-			}
-			unhook = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	conn, at, err := nodes.Dial(ctx, broker.Dialing{
+		Name: p.cfg.Name, Timeout: p.cfg.ConnectTimeout, Heartbeat: p.cfg.Heartbeat,
+		Wrap: func(c net.Conn) net.Conn {
 			wire = &cork{Conn: c}
-			return wire, nil
+			return wire
 		},
 	})
-	if unhook != nil {
-		unhook() // from here on close bounds the end
-	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	s := &session{
+	s = &session{
 		conn:   conn,
 		cork:   wire,
 		window: p.cfg.Window,
@@ -82,10 +66,10 @@ func (p *Publisher) connect(ctx context.Context) (*session, error) {
 	close(s.clear)
 	if !p.cfg.NoDeclare {
 		for _, exchange := range []string{BeatExchange, CoffeeExchange} {
-			if err := s.declare(exchange); err != nil {
+			if err := broker.DeclareExchange(conn, exchange); err != nil {
 				if conn.IsClosed() {
 					s.close()
-					return nil, err
+					return nil, at, err
 				}
 				// Forbidden, or declared otherwise by somebody: publishing may
 				// work all the same, and says so if it does not.
@@ -93,20 +77,7 @@ func (p *Publisher) connect(ctx context.Context) (*session, error) {
 			}
 		}
 	}
-	return s, nil
-}
-
-// declare declares an exchange as coffee does. A channel of its own, since a
-// failure costs the channel.
-func (s *session) declare(exchange string) error {
-	ch, err := s.conn.Channel()
-	if err != nil {
-		return err
-	}
-	if err := ch.ExchangeDeclare(exchange, amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
-		return err
-	}
-	return ch.Close()
+	return s, at, nil
 }
 
 // close ends the session and waits for what it started. The broker gets two
