@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -47,7 +46,7 @@ var errToken = errors.New("the token was not accepted")
 // creatorInsights is R5: the profile and its newest media, as Graph has them now.
 func (g *Gateway) creatorInsights(w http.ResponseWriter, r *http.Request) {
 	g.withToken(w, r, "Error - ", func(ctx context.Context, handle string) (any, error) {
-		if err := g.demand(ctx, "refresh_profile_by_token", handle, g.cfg.Wait); err != nil {
+		if err := g.byToken(ctx, handle, g.cfg.Wait); err != nil {
 			return nil, err
 		}
 		row, err := g.readInstagram(ctx, handle)
@@ -58,7 +57,7 @@ func (g *Gateway) creatorInsights(w http.ResponseWriter, r *http.Request) {
 		if !ok {
 			return nil, errNoRow
 		}
-		posts, err := g.mediaOf(ctx, a)
+		posts, err := g.posts(ctx, a.Followers, mediaSQL, a.ProfileID, a.at)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +77,7 @@ func (g *Gateway) audienceInsights(w http.ResponseWriter, r *http.Request) {
 		if old != nil {
 			most = min(most, freshWait)
 		}
-		err = g.demand(ctx, "refresh_profile_insights", handle, most)
+		_, err = g.demand(ctx, "refresh_profile_insights", handle, map[string]string{"handle": handle}, most)
 		if outage(err) && old != nil {
 			g.lg.WarnContext(ctx, "answered with an older audience", "handle", handle, "err", err)
 			old.Stale, old.AsOf = true, stamp(old.at)
@@ -95,19 +94,10 @@ func (g *Gateway) audienceInsights(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// demand runs a flow for a handle, or joins its run, and waits for the end.
-func (g *Gateway) demand(ctx context.Context, name, handle string, most time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	req, err := onDemand(name, handle, map[string]string{"handle": handle})
-	if err != nil {
-		return err
-	}
-	task, err := g.enqueue(ctx, req)
-	if err != nil {
-		return err
-	}
-	return g.ended(ctx, task.ID)
+// byToken refreshes a profile with the credential of its handle.
+func (g *Gateway) byToken(ctx context.Context, handle string, most time.Duration) error {
+	_, err := g.demand(ctx, "refresh_profile_by_token", handle, map[string]string{"handle": handle}, most)
+	return err
 }
 
 // withToken answers what answer says of a handle, once the token of the request
@@ -117,23 +107,17 @@ func (g *Gateway) withToken(w http.ResponseWriter, r *http.Request, prefix strin
 		notFound(w)
 		return
 	}
-	q := r.URL.Query()
-	var problems []problem
-	for _, name := range []string{"token", "user_id"} {
-		if !q.Has(name) {
-			problems = append(problems, problem{Loc: []any{"query", name}, Msg: "field required", Type: "value_error.missing"})
-		}
-	}
-	if len(problems) > 0 {
-		invalid(w, problems...)
+	var wrong check
+	q := queryOf(r)
+	token, user := wrong.required(q, "token"), wrong.required(q, "user_id")
+	if wrong.answered(w) {
 		return
 	}
 	ctx := r.Context()
-	handle := kinds["instagram"].key(r.PathValue("handle"))
-	token, user := q.Get("token"), q.Get("user_id")
+	handle := handleKey(r.PathValue("handle"))
 	var profile any
 	err := errNoRow
-	if utf8.ValidString(handle+token+user) && !strings.ContainsRune(handle+token+user, 0) { // no text to Postgres
+	if storable(handle, token, user) {
 		if err = g.cfg.Supply(ctx, handle, token, user); err != nil {
 			err = fmt.Errorf("%w: %w", errToken, err)
 		} else {
@@ -141,24 +125,10 @@ func (g *Gateway) withToken(w http.ResponseWriter, r *http.Request, prefix strin
 		}
 	}
 	if err != nil {
-		g.lg.WarnContext(ctx, "creator not answered", "handle", handle, "err", err)
-		_, message := told(err)
-		f, ok := errors.AsType[failure](err)
-		switch {
-		case ok:
-			message = string(f)
-		case errors.Is(err, errNoRow):
-			message = errNoRow.Error()
-		case errors.Is(err, errToken):
-			message = errToken.Error()
-		}
-		fail(w, 404, prefix+message)
+		g.unanswered(w, r, err, 404, prefix+saying(err))
 		return
 	}
-	reply(w, http.StatusOK, struct {
-		Status  status `json:"status"`
-		Profile any    `json:"profile"`
-	}{success("Profile Retrieved"), profile})
+	retrieved(w, profile)
 }
 
 // readAudience returns nil without a row.

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sort"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -45,6 +44,15 @@ type Config struct {
 	// unless there is one that works. Default none: no routes that take tokens.
 	Supply func(ctx context.Context, handle, token, userID string) error
 
+	// Validate says what is wrong with a token: ErrTokenInvalid, ErrAccessExpired,
+	// or something else, which the client is told. Default none: no token is good.
+	Validate func(ctx context.Context, t Token) error
+	// Send tells what clients say of tasks. Default none: they cannot.
+	Send schedule.Sender
+	// Bulk are the connections of the routes of scrape requests; default those of
+	// the others.
+	Bulk *pgxpool.Pool
+
 	// Limiter counts refreshes, with the prefix ratelimit.Requests; default
 	// none: nothing is limited.
 	Limiter *ratelimit.Limiter
@@ -60,8 +68,17 @@ type Gateway struct {
 	queue   *schedule.Queue
 	cfg     Config
 	up      atomic.Bool
+	bulk    bulk
 	waiters waiters
+	drain   drain
 	metrics limitMetrics
+}
+
+// bulk is where the routes of scrape requests go, so that many of them do not keep
+// the others waiting.
+type bulk struct {
+	db    *pgxpool.Pool
+	queue *schedule.Queue
 }
 
 // New returns a Gateway over db and q. It does no I/O.
@@ -77,69 +94,17 @@ func New(lg *slog.Logger, db *pgxpool.Pool, q *schedule.Queue, cfg Config) *Gate
 	}
 	cfg.CDNBase = strings.TrimRight(cfg.CDNBase, "/")
 	g := &Gateway{lg: lg, db: db, queue: q, cfg: cfg, metrics: newLimitMetrics()}
+	g.bulk = bulk{db, q}
+	if cfg.Bulk != nil {
+		g.bulk = bulk{cfg.Bulk, schedule.NewQueue(cfg.Bulk, q.Lease())}
+	}
 	g.up.Store(cfg.Heartbeat)
 	return g
 }
 
-// verbs are the methods of one path.
-type verbs map[string]http.HandlerFunc
-
-func (v verbs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h, ok := v[r.Method]; ok {
-		h(w, r)
-		return
-	}
-	allow := make([]string, 0, len(v))
-	for m := range v {
-		allow = append(allow, m)
-	}
-	sort.Strings(allow)
-	w.Header().Set("Allow", strings.Join(allow, ", "))
-	reply(w, http.StatusMethodNotAllowed, detail{"Method Not Allowed"})
-}
-
 // Handler returns the routes.
 func (g *Gateway) Handler() http.Handler {
-	routes := map[string]verbs{
-		"/heartbeat":                             {"GET": g.heartbeat, "PUT": g.setHeartbeat},
-		"/healthz":                               {"GET": healthz, "HEAD": healthz},
-		"/readyz":                                {"GET": g.readyz, "HEAD": g.readyz},
-		"/profiles/{platform}/byhandle/{handle}": {"GET": g.byHandle},
-		"/social-profile-service/{platform}/byhandle/{handle}": {"GET": g.byHandle},
-		"/posts/{platform}/byshortcode/{shortcode}":            {"GET": g.byShortcode},
-		// GET reads by id, POST takes the flow from its body.
-		"/scrape_request_log/flow/{flow}": {"GET": g.readTask, "POST": g.createTask},
-	}
-	if g.cfg.Supply != nil {
-		routes["/profiles/{platform}/byhandle/{handle}/insights"] = verbs{"GET": g.creatorInsights}
-		routes["/profiles/{platform}/byhandle/{handle}/audienceinsights"] = verbs{"GET": g.audienceInsights}
-	}
-	if g.cfg.Why != nil {
-		routes["/tasks/{id}/why"] = verbs{"GET": g.whyTask}
-	}
-	if g.cfg.Metrics != nil {
-		routes["/metrics"] = verbs{"GET": g.cfg.Metrics.ServeHTTP}
-	}
-	mux := http.NewServeMux()
-	for pattern, v := range routes {
-		mux.Handle(pattern, v)
-	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		// A trailing slash too many leads to the registered form.
-		if p := strings.TrimSuffix(r.URL.EscapedPath(), "/"); p != "" && p != r.URL.EscapedPath() && !strings.HasPrefix(p, "//") {
-			probe := r.Clone(r.Context())
-			probe.URL.Path, probe.URL.RawPath = strings.TrimSuffix(r.URL.Path, "/"), strings.TrimSuffix(r.URL.RawPath, "/")
-			if _, pattern := mux.Handler(probe); pattern != "/" {
-				if r.URL.RawQuery != "" {
-					p += "?" + r.URL.RawQuery
-				}
-				w.Header().Set("Location", p)
-				w.WriteHeader(http.StatusTemporaryRedirect)
-				return
-			}
-		}
-		notFound(w)
-	})
+	routes := newRouter(g.routes())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			p := recover()
@@ -150,9 +115,17 @@ func (g *Gateway) Handler() http.Handler {
 				panic(p)
 			}
 			g.lg.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path, "panic", p)
-			http.Error(w, "Internal Server Error", http.StatusInternalServerError)
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = w.Write([]byte("Internal Server Error")) //nolint:errcheck // the client is gone
 		}()
-		mux.ServeHTTP(w, r)
+		if g.Draining() {
+			w.Header().Set("Connection", "close") // the next request goes to another process
+		}
+		// Whatever a request does, it is answered before its client gives up.
+		ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Wait+queryTimeout)
+		defer cancel()
+		routes.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
@@ -162,18 +135,21 @@ func (g *Gateway) heartbeat(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
+// setHeartbeat is R18. Off is the word that the process is about to end.
 func (g *Gateway) setHeartbeat(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	if !q.Has("beat") {
-		invalid(w, problem{Loc: []any{"query", "beat"}, Msg: "field required", Type: "value_error.missing"})
-		return
-	}
-	beat, ok := boolean(q.Get("beat"))
-	if !ok {
-		invalid(w, problem{Loc: []any{"query", "beat"}, Msg: "value could not be parsed to a boolean", Type: "type_error.bool"})
+	var wrong check
+	q := queryOf(r)
+	wrong.required(q, "beat")
+	beat := wrong.boolean(q, "beat", false)
+	if wrong.answered(w) {
 		return
 	}
 	g.up.Store(beat)
+	if beat {
+		g.fill()
+	} else {
+		g.Drain(drainTime)
+	}
 	g.heartbeat(w, r)
 }
 

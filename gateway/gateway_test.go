@@ -282,7 +282,7 @@ func TestJoin(t *testing.T) {
 		s.g.waiters.mu.Lock()
 		defer s.g.waiters.mu.Unlock()
 		for _, w := range s.g.waiters.by {
-			n += len(w)
+			n += len(w.wake)
 		}
 		return n
 	}

@@ -223,6 +223,62 @@ func TestW9_3_MinuteAndHandle(t *testing.T) {
 	}
 }
 
+// R3 has limits of its own, of each platform; they are taken from only when a
+// refresh is needed.
+func TestLimitsByID(t *testing.T) {
+	s := openLimited(t, Config{})
+	for _, c := range []struct{ platform, id, prefix, fresh string }{
+		{"instagram", "787132", "refresh_profile_insta_", "INSERT INTO instagram_account (profile_id, handle, updated_at) VALUES ($1::text, $1::text, '2100-01-01')"},
+		{"youtube", "UC123", "refresh_profile_yt_", "INSERT INTO youtube_account (channel_id, updated_at) VALUES ($1, '2100-01-01')"},
+	} {
+		path := "/profiles/" + c.platform + "/byid/"
+		get := func(id, want string) {
+			t.Helper()
+			if code, body := s.call("GET", path+id, ""); code != 200 || !strings.Contains(body, want) {
+				t.Errorf("%s%s: got %d %s, want %s", path, id, code, body, want)
+			}
+		}
+		used := func(day, minute, id int) {
+			t.Helper()
+			for name, want := range map[string]int{"by_id_daily": day, "by_id_per_minute": minute, "per_id_" + c.id: id} {
+				if got := s.used(c.prefix + name); got != want {
+					t.Errorf("%s: got %d used, want %d", c.prefix+name, got, want)
+				}
+			}
+		}
+		seen := s.work(1, "COMPLETE", true, nil)
+		get(c.id, "profile not found for id - "+c.id)
+		seen()
+		used(1, 1, 1)
+		get(c.id, limited) // within the second; nothing is consumed
+		used(1, 1, 1)
+		s.use(c.prefix+"by_id_per_minute", 59)
+		get("other1", limited)
+		used(1, 60, 1)
+		if err := s.g.cfg.Limiter.Reset(t.Context(), named(t, c.prefix+"by_id_per_minute")); err != nil {
+			t.Fatal(err)
+		}
+		s.use(c.prefix+"by_id_daily", 19_999)
+		get("other2", limited)
+		s.exec(c.fresh, "freshone")
+		get("freshone", `"SUCCESS"`)
+		if got := count(t, s.g.metrics.refused.WithLabelValues(c.prefix+"by_id_daily")); got != 1 {
+			t.Errorf("%s: %v refusals of the day, want 1", c.platform, got)
+		}
+	}
+	if n := s.tasks(); n != 2 {
+		t.Errorf("got %d tasks, want 2", n)
+	}
+	if day := s.used("refresh_profile_insta_daily"); day != 0 { // R4 has none
+		t.Errorf("%d of R1's day are used", day)
+	}
+	seen := s.work(1, "COMPLETE", true, nil)
+	if _, body := s.call("GET", "/profiles/instagram/byprofileid/787132", ""); body != failed("Profile not found - 787132", 404) {
+		t.Errorf("R4 with all limits used up: got %s", body)
+	}
+	seen()
+}
+
 // A request that joins another's run costs no call and keeps no budget.
 func TestJoinedRefreshIsGivenBack(t *testing.T) {
 	s := openLimited(t, Config{})

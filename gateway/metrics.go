@@ -23,6 +23,7 @@ type post struct {
 	Dimensions dimensions `json:"dimensions"`
 
 	published *time.Time
+	reach     *int64 // as stored
 }
 
 type counts struct {

@@ -7,37 +7,56 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
 	"beat/projections"
-	"beat/streams/flow"
 )
 
 // freshWait is how long newer insights are waited for while older ones could be
 // answered: a call that fails and its second try take half of it.
 const freshWait = 15 * time.Second
 
-// A postInsights is a post as R8 answers it, contract 3.7 and 3.16.4.
-type postInsights struct {
-	Platform     string     `json:"platform"`
-	Handle       *string    `json:"handle"` // of the row, whatever was asked for
-	Provider     string     `json:"data_provider"`
-	Shortcode    *string    `json:"shortcode"`
-	PostID       *string    `json:"post_id"`
-	PostType     *string    `json:"post_type"`
-	ContentType  *string    `json:"content_type"`
-	Thumbnail    *string    `json:"thumbnail"`
-	DisplayURL   *string    `json:"display_url"`
-	StoryLinks   []string   `json:"story_links"`
-	StoryTags    []string   `json:"story_hashtags"`
-	Published    *string    `json:"publish_time"`
-	UpdatedAt    *string    `json:"updated_at"`
-	Metrics      postCounts `json:"metrics"`
-	Stale        bool       `json:"stale,omitempty"` // Graph does not answer: the insights are those of AsOf
-	AsOf         *string    `json:"as_of,omitempty"`
-	insightsTime *time.Time // when the insights were observed, nil without any
+// A postBody is the end of every post object, contract 3.16.4.
+type postBody struct {
+	PostID      *string    `json:"post_id"`
+	PostType    *string    `json:"post_type"`
+	ContentType *string    `json:"content_type"`
+	Thumbnail   *string    `json:"thumbnail"`
+	DisplayURL  *string    `json:"display_url"`
+	StoryLinks  []string   `json:"story_links"`
+	StoryTags   []string   `json:"story_hashtags"`
+	Published   *string    `json:"publish_time"`
+	UpdatedAt   *string    `json:"updated_at"`
+	Metrics     postCounts `json:"metrics"`
+}
+
+// A storedPost is a row.
+type storedPost struct {
+	Shortcode, Handle *string
+	postBody
+	insights *time.Time // when they were observed, nil without any
+}
+
+// A providedPost is a post as R8 answers it, and R9 a story.
+type providedPost struct {
+	Platform  string  `json:"platform"`
+	Handle    *string `json:"handle"` // of the row, whatever was asked for
+	Provider  string  `json:"data_provider"`
+	Shortcode *string `json:"shortcode"`
+	postBody
+	Stale bool    `json:"stale,omitempty"` // Graph does not answer: the insights are those of AsOf
+	AsOf  *string `json:"as_of,omitempty"`
+}
+
+// The labels of data_provider.
+const (
+	fromGraph = "GRAPHAPI" // of stories too, whoever has told of them (sic)
+	fromOther = "LAMA"     // of what Graph was not asked for, whoever has told of it (sic)
+)
+
+func (p *storedPost) provided(by string) *providedPost {
+	return &providedPost{Platform: "instagram", Handle: p.Handle, Provider: by, Shortcode: p.Shortcode, postBody: p.postBody}
 }
 
 type postCounts struct {
@@ -54,110 +73,164 @@ var errNoPost = errors.New("no such post")
 // credential gets. While Graph does not answer, the stored ones are told, marked
 // as stale (contract/enrichment.md W1.5).
 //
-// third_party_fallback turns every error into the answer for a post that the
-// fallback does not find either: no source is asked in the place of Graph.
+// With third_party_fallback every error leads to the other sources instead, which
+// have no insights.
 func (g *Gateway) byShortcode(w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
-	q := r.URL.Query()
-	var problems []problem
-	platform, ok := platformOf(r.PathValue("platform"))
-	if !ok {
-		problems = append(problems, wrongPlatform)
-	}
-	if !q.Has("handle") {
-		problems = append(problems, problem{Loc: []any{"query", "handle"}, Msg: "field required", Type: "value_error.missing"})
-	}
-	fallback, ok := boolean(q.Get("third_party_fallback"))
-	if !ok && q.Has("third_party_fallback") {
-		problems = append(problems, problem{Loc: []any{"query", "third_party_fallback"},
-			Msg: "value could not be parsed to a boolean", Type: "type_error.bool"})
-	}
-	if len(problems) > 0 {
-		invalid(w, problems...)
+	var wrong check
+	q := queryOf(r)
+	platform := wrong.platform(r)
+	handle := wrong.required(q, "handle")
+	fallback := wrong.boolean(q, "third_party_fallback", false)
+	if wrong.answered(w) {
 		return
 	}
 	if platform != "instagram" {
-		fail(w, 400, "Platform not supported - "+platform)
+		unsupported(w, platform)
 		return
 	}
-	shortcode, handle := r.PathValue("shortcode"), q.Get("handle")
-	missing := "Post not found - " + strings.ToValidUTF8(shortcode, "�")
-	if !utf8.ValidString(shortcode+handle) || strings.ContainsRune(shortcode+handle, 0) { // no text to Postgres
+	ctx, shortcode := r.Context(), r.PathValue("shortcode")
+	missing := "Post not found - " + printable(shortcode)
+	if !storable(shortcode, handle) {
 		fail(w, 404, missing)
 		return
 	}
-	post, err := g.withInsights(ctx, shortcode, handle)
+	most := g.cfg.Wait
+	if fallback {
+		most /= 2
+	}
+	post, err := g.withInsights(ctx, shortcode, handle, most)
+	if err != nil && fallback {
+		g.lg.WarnContext(ctx, "post not answered, others are asked", "shortcode", shortcode, "err", err)
+		post, err = g.fromOthers(ctx, shortcode, handle, g.cfg.Wait-most)
+	}
 	if err == nil {
 		reply(w, http.StatusOK, struct {
 			Status status        `json:"status"`
-			Post   *postInsights `json:"post"`
+			Post   *providedPost `json:"post"`
 		}{success("Post Retrieved"), post})
 		return
 	}
-	g.lg.WarnContext(ctx, "post not answered", "shortcode", shortcode, "err", err)
-	if fallback || errors.Is(err, errNoPost) {
-		fail(w, 404, missing)
-		return
-	}
 	code, message := told(err)
-	fail(w, code, message)
-}
-
-// told is what a client hears of err: the code and the message of the provider,
-// where one said something.
-func told(err error) (code int, message string) {
-	f, failed := errors.AsType[failure](err)
-	param, wrong := errors.AsType[*flow.ParamError](err)
-	switch {
-	case failed:
-		code, message, ok := f.status()
-		switch {
-		case !ok:
-			return 500, string(f)
-		case code == 0: // it was asked and did not answer
-			return 500, message
-		}
-		return code, message
-	case wrong:
-		return 500, param.Error()
-	case errors.Is(err, errTimeout):
-		return 500, errTimeout.Error()
+	if fallback || errors.Is(err, errNoPost) {
+		code, message = 404, missing
 	}
-	return 500, public(err)
+	g.unanswered(w, r, err, code, message)
 }
 
-// withInsights refreshes the insights of a post, and first the profile that it
-// is of when it takes that to know the post's Graph id.
-func (g *Gateway) withInsights(ctx context.Context, shortcode, handle string) (*postInsights, error) {
+// fromOthers is a post as it is known without a credential of its account. It has
+// to be of the handle.
+func (g *Gateway) fromOthers(ctx context.Context, shortcode, handle string, most time.Duration) (*providedPost, error) {
+	post, err := g.refreshedPost(ctx, "refresh_post_by_shortcode", shortcode, map[string]string{"shortcode": shortcode}, shortcode, most)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.EqualFold(value(post.Handle), handle) {
+		return nil, fmt.Errorf("it is of %q: %w", value(post.Handle), errNoPost)
+	}
+	return post.provided(fromOther), nil
+}
+
+// refreshedPost runs a flow and reads the post that it is about. Its error is
+// errNoPost when there is none afterwards.
+func (g *Gateway) refreshedPost(ctx context.Context, flow, key string, args any, shortcode string, most time.Duration) (*storedPost, error) {
+	if _, err := g.demand(ctx, flow, key, args, most); err != nil {
+		return nil, err
+	}
 	post, err := g.readPost(ctx, shortcode)
-	if err != nil {
-		return nil, err
-	}
-	most := g.cfg.Wait
-	if post != nil && post.insightsTime != nil {
-		most = min(most, freshWait)
-	}
-	err = g.refreshInsights(ctx, post, shortcode, handle, most)
-	if outage(err) && post != nil && post.insightsTime != nil {
-		g.lg.WarnContext(ctx, "answered with older insights", "shortcode", shortcode, "err", err)
-		post.Stale, post.AsOf = true, stamp(post.insightsTime)
-		return post, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if post, err = g.readPost(ctx, shortcode); err == nil && post == nil {
+	if err == nil && post == nil {
 		err = errNoPost
 	}
 	return post, err
 }
 
+// byType is R9: a post or a story of which something is known today, always
+// refreshed first.
+func (g *Gateway) byType(w http.ResponseWriter, r *http.Request) {
+	var wrong check
+	q := queryOf(r)
+	platform := wrong.platform(r)
+	profile := wrong.required(q, "profile_id") // only stories are found by it
+	if wrong.answered(w) {
+		return
+	}
+	if platform != "instagram" {
+		unsupported(w, platform)
+		return
+	}
+	ctx, shortcode, kind := r.Context(), r.PathValue("shortcode"), r.PathValue("post_type")
+	story := kind == "story"
+	err := errNoPost
+	var post *storedPost
+	switch {
+	case !storable(shortcode, profile):
+	case story:
+		post, err = g.refreshedPost(ctx, "refresh_story_posts_by_profile_id", profile,
+			map[string]*string{"profile_id": &profile, "handle": nil}, shortcode, g.cfg.Wait)
+	default:
+		post, err = g.refreshedPost(ctx, "refresh_post_by_shortcode", shortcode, map[string]string{"shortcode": shortcode}, shortcode, g.cfg.Wait)
+	}
+	kind = printable(kind)
+	switch {
+	case errors.Is(err, errNoPost):
+		g.unanswered(w, r, err, 404, kind+" not found for shortcode - "+printable(shortcode))
+	case err != nil && story:
+		g.unanswered(w, r, err, 404, "Story not found - "+saying(err))
+	case err != nil:
+		g.unanswered(w, r, err, 404, kind+" not found - "+saying(err))
+	case story:
+		reply(w, http.StatusOK, struct {
+			Status status        `json:"status"`
+			Post   *providedPost `json:"post"`
+		}{success("Stories Retrieved"), post.provided(fromGraph)})
+	default:
+		type plainPost struct {
+			Platform  string  `json:"platform"`
+			Shortcode *string `json:"shortcode"`
+			Handle    *string `json:"handle"`
+			postBody
+		}
+		reply(w, http.StatusOK, struct {
+			Status status    `json:"status"`
+			Post   plainPost `json:"post"`
+		}{success(kind + " Retrieved"), plainPost{platform, post.Shortcode, post.Handle, post.postBody}})
+	}
+}
+
+// withInsights refreshes the insights of a post, and first the profile that it
+// is of when it takes that to know the post's Graph id.
+func (g *Gateway) withInsights(ctx context.Context, shortcode, handle string, most time.Duration) (*providedPost, error) {
+	post, err := g.readPost(ctx, shortcode)
+	if err != nil {
+		return nil, err
+	}
+	if post != nil && post.insights != nil {
+		most = min(most, freshWait)
+	}
+	err = g.refreshInsights(ctx, post, shortcode, handle, most)
+	if outage(err) && post != nil && post.insights != nil {
+		g.lg.WarnContext(ctx, "answered with older insights", "shortcode", shortcode, "err", err)
+		out := post.provided(fromGraph)
+		out.Stale, out.AsOf = true, stamp(post.insights)
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if post, err = g.readPost(ctx, shortcode); err != nil {
+		return nil, err
+	}
+	if post == nil {
+		return nil, errNoPost
+	}
+	return post.provided(fromGraph), nil
+}
+
 // refreshInsights returns nil once newer insights of the post are stored.
-func (g *Gateway) refreshInsights(ctx context.Context, post *postInsights, shortcode, handle string, most time.Duration) (err error) {
+func (g *Gateway) refreshInsights(ctx context.Context, post *storedPost, shortcode, handle string, most time.Duration) (err error) {
 	within, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	if post == nil || value(post.PostID) == "" || strings.Contains(*post.PostID, "_") {
-		if err := g.demand(within, "refresh_profile_by_token", kinds["instagram"].key(handle), most); err != nil {
+		if err := g.byToken(within, handleKey(handle), most); err != nil {
 			return err
 		}
 		if post, err = g.readPost(ctx, shortcode); err != nil {
@@ -167,24 +240,17 @@ func (g *Gateway) refreshInsights(ctx context.Context, post *postInsights, short
 			return errNoPost
 		}
 	}
-	req, err := onDemand("refresh_post_insights", handle+":"+shortcode, map[string]string{
+	_, err = g.demand(within, "refresh_post_insights", handle+":"+shortcode, map[string]string{
 		"shortcode": shortcode, "handle": handle, "post_id": *post.PostID, "post_type": value(post.PostType),
-	})
-	if err != nil {
-		return err
-	}
-	task, err := g.enqueue(within, req)
-	if err != nil {
-		return err
-	}
-	return g.ended(within, task.ID)
+	}, most)
+	return err
 }
 
 // readPost returns nil without a post.
-func (g *Gateway) readPost(ctx context.Context, shortcode string) (*postInsights, error) {
+func (g *Gateway) readPost(ctx context.Context, shortcode string) (*storedPost, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	p := postInsights{Platform: "instagram", Provider: "GRAPHAPI"}
+	var p storedPost
 	var published, updated *time.Time
 	var lineage []byte
 	m := &p.Metrics
@@ -203,9 +269,9 @@ FROM instagram_post WHERE shortcode = $1`, shortcode).
 	p.Published, p.UpdatedAt = stamp(published), stamp(updated)
 	p.Thumbnail, p.DisplayURL = link(p.Thumbnail), link(p.DisplayURL)
 	if m.Reach != nil { // asked for with every type of post
-		p.insightsTime = updated
+		p.insights = updated
 		if at, ok := projections.Observed(lineage, "reach"); ok {
-			p.insightsTime = &at
+			p.insights = &at
 		}
 	}
 	return &p, nil

@@ -28,17 +28,11 @@ const maxBody = 1 << 20
 // the content type.
 func (g *Gateway) createTask(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		reply(w, http.StatusRequestEntityTooLarge, detail{"Request body is larger than 1 MiB"})
+	members, ok := readObject(w, r)
+	if !ok {
 		return
 	}
-	if err != nil || !utf8.Valid(body) {
-		reply(w, http.StatusBadRequest, detail{"There was an error parsing the body"})
-		return
-	}
-	req, problems := readRequest(body)
+	req, problems := readRequest(members)
 	if len(problems) > 0 {
 		invalid(w, problems...)
 		return
@@ -62,7 +56,7 @@ func (g *Gateway) createTask(w http.ResponseWriter, r *http.Request) {
 		req.AccountID = &id
 	}
 	req.RetryCount = new(1)
-	task, err := g.queue.Enqueue(ctx, req)
+	task, err := g.bulk.queue.Enqueue(ctx, req)
 	if err != nil {
 		g.lg.ErrorContext(ctx, "store task", "flow", req.Flow, "err", err)
 		fail(w, 400, "Something went wrong - "+public(err))
@@ -75,21 +69,35 @@ func (g *Gateway) createTask(w http.ResponseWriter, r *http.Request) {
 	}{success("Scrape request log added"), 200, task.ID})
 }
 
-// readRequest reads the body of R11, and says all that is wrong with it.
-func readRequest(body []byte) (schedule.Request, []problem) {
-	var req schedule.Request
-	if len(bytes.TrimSpace(body)) == 0 || string(bytes.TrimSpace(body)) == "null" {
-		return req, []problem{{Loc: []any{"body"}, Msg: "field required", Type: "value_error.missing"}}
+// readObject reads a body that has to be a JSON object, whatever it calls itself.
+// Of one that is not the client has been told.
+func readObject(w http.ResponseWriter, r *http.Request) (members map[string]json.RawMessage, ok bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		reply(w, http.StatusRequestEntityTooLarge, detail{"Request body is larger than 1 MiB"})
+		return nil, false
 	}
-	var top json.RawMessage
+	if err != nil || !utf8.Valid(body) {
+		reply(w, http.StatusBadRequest, detail{"There was an error parsing the body"})
+		return nil, false
+	}
+	var wrong check
 	var syntax *json.SyntaxError
-	if err := json.Unmarshal(body, &top); errors.As(err, &syntax) {
-		return req, []problem{{Loc: []any{"body", max(syntax.Offset-1, 0)}, Msg: syntax.Error(), Type: "value_error.jsondecode"}}
+	switch text := bytes.TrimSpace(body); {
+	case len(text) == 0 || string(text) == "null":
+		wrong.add("field required", "value_error.missing", "body")
+	case errors.As(json.Unmarshal(body, &members), &syntax):
+		wrong.add(syntax.Error(), "value_error.jsondecode", "body", max(syntax.Offset-1, 0))
+	case text[0] != '{':
+		wrong.add("value is not a valid dict", "type_error.dict", "body")
 	}
-	var members map[string]json.RawMessage
-	if json.Unmarshal(top, &members) != nil {
-		return req, []problem{{Loc: []any{"body"}, Msg: "value is not a valid dict", Type: "type_error.dict"}}
-	}
+	return members, !wrong.answered(w)
+}
+
+// readRequest reads the body of R11, and says all that is wrong with it.
+func readRequest(members map[string]json.RawMessage) (schedule.Request, []problem) {
+	var req schedule.Request
 	var problems []problem
 	wrong := func(name, msg, kind string) {
 		problems = append(problems, problem{Loc: []any{"body", name}, Msg: msg, Type: kind})
@@ -194,9 +202,8 @@ func clip(s string) string {
 	return s
 }
 
-// A taskView is R13's payload.
+// A taskView is a task as R13 and R14 show it.
 type taskView struct {
-	ScrapeID  int64           `json:"scrape_id"`
 	Data      *string         `json:"data"`
 	Status    *string         `json:"status"`
 	Params    json.RawMessage `json:"params"`
@@ -206,26 +213,42 @@ type taskView struct {
 	Platform  *string         `json:"platform"`
 }
 
+const viewSQL = `
+SELECT id, account_id, data, status, params, created_at, flow, scraped_at, platform FROM scrape_request_log WHERE `
+
+func scanView(row pgx.Row) (id int64, account *string, t taskView, err error) {
+	var created, scraped *time.Time
+	err = row.Scan(&id, &account, &t.Data, &t.Status, &t.Params, &created, &t.Flow, &scraped, &t.Platform)
+	t.CreatedAt, t.ScrapedAt = stamp(created), stamp(scraped)
+	return id, account, t, err
+}
+
+// taskID reads the id of a task from the path, where it is called name. tooBig: no
+// row has an id of that size.
+func (c *check) taskID(r *http.Request, segment, name string) (id int64, tooBig bool) {
+	id, err := strconv.ParseInt(strings.TrimSpace(r.PathValue(segment)), 10, 64)
+	tooBig = errors.Is(err, strconv.ErrRange)
+	if err != nil && !tooBig {
+		c.add("value is not a valid integer", "type_error.integer", "path", name)
+	}
+	return id, tooBig
+}
+
 // readTask is R13.
 func (g *Gateway) readTask(w http.ResponseWriter, r *http.Request) {
-	text := r.PathValue("flow")
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
-		invalid(w, problem{Loc: []any{"path", "id"}, Msg: "value is not a valid integer", Type: "type_error.integer"})
+	var wrong check
+	id, tooBig := wrong.taskID(r, "flow", "id")
+	if wrong.answered(w) {
 		return
 	}
-	missing := "scrape log not found for scrape_id - " + text
-	if err != nil { // no row has an id of that size
+	missing := "scrape log not found for scrape_id - " + r.PathValue("flow")
+	if tooBig {
 		fail(w, 404, missing)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()
-	t := taskView{ScrapeID: id}
-	var created, scraped *time.Time
-	err = g.db.QueryRow(ctx, `
-SELECT data, status, params, created_at, flow, scraped_at, platform FROM scrape_request_log WHERE id = $1`, id).
-		Scan(&t.Data, &t.Status, &t.Params, &created, &t.Flow, &scraped, &t.Platform)
+	_, _, t, err := scanView(g.bulk.db.QueryRow(ctx, viewSQL+"id = $1", id))
 	if errors.Is(err, pgx.ErrNoRows) {
 		fail(w, 404, missing)
 		return
@@ -235,9 +258,62 @@ SELECT data, status, params, created_at, flow, scraped_at, platform FROM scrape_
 		fail(w, 404, "scrape log not found - "+public(err))
 		return
 	}
-	t.CreatedAt, t.ScrapedAt = stamp(created), stamp(scraped)
+	type post struct {
+		ScrapeID int64 `json:"scrape_id"`
+		taskView
+	}
 	reply(w, http.StatusOK, struct {
-		Status status   `json:"status"`
-		Post   taskView `json:"post"` // sic
-	}{success("Scrape Log Data Retrieved"), t})
+		Status status `json:"status"`
+		Post   post   `json:"post"` // sic
+	}{success("Scrape Log Data Retrieved"), post{id, t}})
+}
+
+// maxList bounds R14, however many rows are asked for.
+const maxList = 10_000
+
+// listTasks is R14: the newest tasks of an account. Its success has no envelope.
+func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) {
+	type listed struct {
+		ScrapeID  int64   `json:"scrape_id"`
+		AccountID *string `json:"account_id"`
+		taskView
+	}
+	account, q := r.PathValue("account_id"), queryOf(r)
+	size, problem := 10, ""
+	if text := q.get("size"); q.has("size") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		switch size = min(n, maxList); {
+		case err != nil && !errors.Is(err, strconv.ErrRange):
+			problem = "invalid literal for int() with base 10: '" + clip(printable(text)) + "'"
+		case n < 0:
+			problem = "LIMIT must not be negative"
+		}
+	}
+	if problem == "" && !storable(account) {
+		problem = "the account id is no text"
+	}
+	list := []listed{}
+	if problem == "" {
+		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
+		defer cancel()
+		rows, err := g.bulk.db.Query(ctx, viewSQL+"account_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2", account, size)
+		if err == nil {
+			list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (l listed, err error) {
+				l.ScrapeID, l.AccountID, l.taskView, err = scanView(row)
+				return l, err
+			})
+		}
+		if err != nil {
+			g.lg.ErrorContext(ctx, "list tasks", "err", err)
+			problem = public(err)
+		}
+	}
+	if problem != "" {
+		fail(w, 404, "scrape log not found for account id - "+problem)
+		return
+	}
+	reply(w, http.StatusOK, struct {
+		AccountID string   `json:"account_id"`
+		List      []listed `json:"scrape_list"`
+	}{account, list})
 }

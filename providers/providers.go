@@ -205,6 +205,9 @@ type Provider struct {
 	// Old are earlier versions that can still be chosen, by version: the parsers
 	// that differ from those of Calls.
 	Old map[int]map[social.Fetch]Parser
+	// Public are the fields of the credential with which anybody may ask, so no
+	// secret; nil: there is none. Its row is made by itself.
+	Public map[string]string
 	// Check says what is wrong with a credential, nil when it can be used.
 	Check func(c Credential) error
 	Calls map[social.Fetch]Call

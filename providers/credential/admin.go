@@ -83,6 +83,33 @@ func (s *Store) Get(ctx context.Context, id int64) (providers.Credential, error)
 	return rows[0].Credential, nil
 }
 
+// Find is the credential of a source and handle as it is now, whatever its state;
+// ready says whether it could be used, but for a rest. Without fields it cannot be
+// read. The error wraps ErrUnknown when there is none.
+func (s *Store) Find(ctx context.Context, source, handle string) (c providers.Credential, ready bool, err error) {
+	return s.one(ctx, "source = $1 AND coalesce(handle, '') = $2", source, handle)
+}
+
+// FindID is Find by number.
+func (s *Store) FindID(ctx context.Context, id int64) (c providers.Credential, ready bool, err error) {
+	return s.one(ctx, "id = $1", id)
+}
+
+func (s *Store) one(ctx context.Context, where string, args ...any) (c providers.Credential, ready bool, err error) {
+	rows, err := s.read(ctx, s.db, where, args...)
+	if err != nil {
+		return c, false, err
+	}
+	if len(rows) == 0 {
+		return c, false, fmt.Errorf("%w: %v", ErrUnknown, args)
+	}
+	r := rows[0]
+	if r.bad != "" {
+		r.Fields = nil
+	}
+	return r.Credential, r.usable(), nil
+}
+
 // Add stores c, enabled and ready, and reports its row: that of its source and
 // handle, or without a handle the row with the same fields, else a new one. The
 // fields are sealed if there is a key. A weight of 0 is 1 for a new row and

@@ -33,6 +33,7 @@ except for what came from a folder of fixtures.
   /lama/a1/user?username=creator00001  a1/media  v1/user/by/id  v1/user/medias/chunk  v1/user/stories
                      v1/hashtag/medias/recent/chunk?name=coffee  gql/user/followers/chunk  gql/user/following/chunk
   /ytapitoken/youtube/v3/channels?part=snippet,statistics,contentDetails&id=UCanything
+  /youtube-page/@anything
 
 Any handle exists. Prefixes: missing private personal empty noreels nostories busy hiddenlikes.
 Sources: %s.

@@ -176,7 +176,7 @@ func (s *Sandbox) Insights(mediaID string, story bool) map[string]int64 {
 func Endpoints() (out []string) {
 	for _, s := range table {
 		for _, r := range s.routes {
-			if name := s.name + " " + string(r.fetch); r.fetch != "" && s.name != YTAPI && !slices.Contains(out, name) {
+			if name := s.name + " " + string(r.fetch); r.fetch != "" && s.name != YTAPI && s.name != YTPage && !slices.Contains(out, name) {
 				out = append(out, name)
 			}
 		}

@@ -18,6 +18,7 @@
 //	/lama/a1/user  a1/media  v1/user/by/id  v1/user/medias/chunk  v1/user/stories
 //	      v1/hashtag/medias/recent/chunk  gql/user/followers/chunk  gql/user/following/chunk
 //	/ytapitoken/youtube/v3/channels  (also /ytapitoken/channels)
+//	/youtube-page/@handle
 //	/_sandbox/…                      faults, quotas, keys, stats, fixtures; see GET /
 //
 // Config.Alias adds sources that answer in the shapes of one of these, such as
@@ -47,7 +48,8 @@
 // accounts that put it into all their captions once it was asked for.
 //
 // Every channel id that begins with UC exists, unless it contains "missing";
-// one that contains "hidden" hides its subscribers. Every shortcode of 11
+// one that contains "hidden" hides its subscribers. Every @handle without "missing"
+// has a page, which says an id that follows from it. Every shortcode of 11
 // characters that begins with C or D exists, unless it contains "missing".
 //
 // An id says which profile it is: creator<N>, N in five digits or more, is

@@ -16,13 +16,14 @@ const (
 	RocketAPI     = "rocketapi"
 	Lama          = "lama"
 	YTAPI         = "ytapitoken"
+	YTPage        = "youtube-page"
 )
 
 // Sources are those that Credentials has rows for.
 var Sources = []string{GraphAPI, ArrayBobo, YTAPI}
 
 // All is all of them, in the order of the contract.
-var All = []string{GraphAPI, ArrayBobo, JoTucker, NeoTank, BestSolutions, IGAPI, RocketAPI, Lama, YTAPI}
+var All = []string{GraphAPI, ArrayBobo, JoTucker, NeoTank, BestSolutions, IGAPI, RocketAPI, Lama, YTAPI, YTPage}
 
 // A source is one provider: how its calls are told apart and turned away.
 type source struct {
@@ -45,6 +46,7 @@ var table = []source{
 	{RocketAPI, rocketKey, &rocketSays, "AQR", map[string]string{"Authorization": "Token sandbox-key"}, rocketapiRoutes},
 	{Lama, header("X-Access-Key"), &lamaSays, "AQL", map[string]string{"x-access-key": "sandbox-key"}, lamaRoutes},
 	{YTAPI, param("key"), &youtubeSays, "", map[string]string{"key": "sandbox-key"}, youtubeRoutes},
+	{YTPage, nobody, &pageSays, "", map[string]string{"Cookie": "SOCS=CAI"}, pageRoutes},
 }
 
 const rapidKey = "X-Rapidapi-Key"

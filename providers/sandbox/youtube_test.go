@@ -80,3 +80,29 @@ func TestChannels(t *testing.T) {
 		}
 	}
 }
+
+// A handle stands for one channel; what cannot be served is served as a page, too.
+func TestChannelPage(t *testing.T) {
+	c := serve(t, Config{CheckKeys: true})
+	id := func(handle string) string {
+		status, h, body := c.get(YTPage, "/"+handle)
+		_, rest, ok := bytes.Cut(body, []byte(`<meta itemprop="identifier" content="`))
+		id, _, _ := bytes.Cut(rest, []byte(`"`))
+		if status != 200 || !ok || len(id) != 24 || !strings.HasPrefix(string(id), "UC") || h.Get("Content-Type") != "text/html; charset=utf-8" {
+			t.Errorf("%s: %d %s: %s", handle, status, h.Get("Content-Type"), body)
+		}
+		return string(id)
+	}
+	if a := id("@one"); a != id("@one") || a == id("@two") {
+		t.Errorf("@one is %s, and something else", a)
+	}
+	for _, handle := range []string{"@missing.one", "one"} {
+		if status, h, body := c.get(YTPage, "/"+handle); status != 404 || h.Get("Content-Type") != "text/html; charset=utf-8" || len(body) == 0 {
+			t.Errorf("%s: %d %q", handle, status, body)
+		}
+	}
+	c.Inject(Fault{Source: YTPage, Kind: "429", RetryAfter: time.Second})
+	if status, h, body := c.get(YTPage, "/@one"); status != 429 || h.Get("Retry-After") != "1" || bytes.Contains(body, []byte("UC")) {
+		t.Errorf("with a fault: %d %v %q", status, h, body)
+	}
+}

@@ -222,6 +222,9 @@ func (f Flow) leave(n social.Ask) (social.Ask, *social.Final) {
 		}
 	}
 	end := &social.Final{Status: social.Complete, Data: "None"}
+	if f.Result != nil {
+		end.Data = f.Result(n.State)
+	}
 	if f.Full {
 		end.Refreshed = n.State.ProfileID
 	}

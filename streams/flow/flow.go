@@ -28,6 +28,8 @@ type Flow struct {
 	Keep        []string // parameters that travel with the chain, as State.Args
 	Lookup      Lookup   // what has to be known of the target before the first ask
 	Full        bool     // it refreshes all of a profile: instagram_account.refreshed_at moves
+	// Result is the data of a task that is COMPLETE; nil: "None".
+	Result func(social.State) string
 }
 
 // A Lookup is one value that is read from the tables when a task is claimed. It
@@ -61,7 +63,7 @@ type Step struct {
 	Nobody string
 	// Only says whether the step is taken; nil is always.
 	Only func(social.State) bool
-	// Find is what an answer says of the post that the task is about; the first
+	// Find is what an answer says of the post or channel that the task is about; the first
 	// that is not empty travels on as State.Found. May be nil.
 	Find func(social.State, []social.Log) string
 	// Make turns what the parser says into what the flow says. a has the state
@@ -109,6 +111,7 @@ var Sources = map[social.Fetch][]string{
 	social.HashtagPosts:    {"rapidapi-jotucker", "lama"},
 	social.TaggedPosts:     {"rapidapi-arraybobo"},
 	social.ChannelsByIDs:   {"ytapitoken"},
+	social.ChannelByHandle: {"youtube-page"},
 }
 
 // Draws says which of its sources a fetch type begins with: drawn by weight,

@@ -106,3 +106,16 @@ func findStory(s social.State, logs []social.Log) string {
 	}
 	return ""
 }
+
+// nothing of an answer is stored.
+func nothing(social.Ask, []social.Log) []social.Log { return nil }
+
+// channelID is the id of the channel that an answer is about.
+func channelID(_ social.State, logs []social.Log) string {
+	for _, l := range logs {
+		if l.Kind == social.Profile {
+			return l.Key
+		}
+	}
+	return ""
+}

@@ -225,4 +225,17 @@ var All = []Flow{
 		Steps:   []Step{{Name: "channels", Ask: []By{{Param: "channel_ids", Fetch: social.ChannelsByIDs}}, Batch: 40}},
 		Workers: 10, Concurrency: 5,
 	},
+	{
+		// Not one of the contract's flows: its procedure "channel id from handle"
+		// (4.2), which only HTTP asks for. It stores nothing but its result: what
+		// the page says of the channel is too little for a row.
+		Name: "fetch_yt_channel_id", Platform: social.YouTube, Entity: "channel",
+		Params: []Param{handle},
+		Steps: []Step{{
+			Name: "page", Ask: []By{{Param: "handle", Fetch: social.ChannelByHandle}},
+			Find: channelID, Make: nothing,
+		}},
+		Result:  func(s social.State) string { return s.Found },
+		Workers: 5, Concurrency: 5,
+	},
 }
