@@ -20,13 +20,13 @@ import (
 // Headers of a message of the RAW stream. Its body is the answer as it came.
 const (
 	HeaderRawID      = bridge.HeaderRawID // derived from the ask
-	HeaderSource     = "Beat-Source"      // of the credential
-	HeaderFetch      = "Beat-Fetch"       // fetch type
+	HeaderSource     = bus.HeaderSource   // of the credential
+	HeaderFetch      = bus.HeaderFetch    // fetch type
 	HeaderStatus     = "Beat-Status"      // HTTP status
 	HeaderCredential = "Beat-Credential"  // id of the row, never the secret
-	HeaderObserved   = "Beat-Observed"    // RFC 3339, UTC: when the answer came
-	HeaderAsk        = "Beat-Ask"         // the ask as JSON: what a parser needs besides the body
-	HeaderVerdict    = "Beat-Verdict"     // "ok", or why the answer is not to be parsed
+	HeaderObserved   = bus.HeaderObserved // RFC 3339, UTC: when the answer came
+	HeaderAsk        = bus.HeaderAsk      // the ask as JSON: what a parser needs besides the body
+	HeaderVerdict    = bus.HeaderVerdict  // "ok", or why the answer is not to be parsed
 	HeaderTrace      = bridge.HeaderTrace // a bridge.Call: the call, without secrets
 )
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,6 +45,8 @@ import (
 	"beat/providers/instagram/rocketapi"
 	"beat/providers/ratelimit"
 	"beat/providers/youtube/ytapi"
+	"beat/providers/youtube/ytpage"
+	"beat/streams/archive"
 	"beat/streams/bridge"
 	"beat/streams/bus"
 	"beat/streams/flow"
@@ -53,7 +56,7 @@ import (
 )
 
 // roles are what `beat run` can run, in the order of a task's way.
-var roles = []string{"scheduler", "retrieval", "parsing", "processing", "projections", "bridge", "gateway"}
+var roles = []string{"scheduler", "retrieval", "parsing", "processing", "projections", "bridge", "archive", "listeners", "gateway"}
 
 // providerTable is every provider. endpoint gives the base URL of a source,
 // "" for the real host.
@@ -68,6 +71,7 @@ func providerTable(endpoint func(source string) string) providers.Set {
 		rocketapi.New(endpoint("rocketapi")),
 		lama.New(endpoint("lama")),
 		ytapi.New(endpoint("ytapitoken")),
+		ytpage.New(endpoint("youtube-page")),
 	)
 }
 
@@ -108,12 +112,14 @@ type app struct {
 	queue   *schedule.Queue
 	proj    *projections.Projector
 	bridge  *bridge.Publisher
+	archive *archive.Archive
 	reg     *prometheus.Registry
 	metrics *bus.Metrics
 	limits  map[string]ratelimit.Spec
 	owner   string
-	flight  map[string]int     // tasks in flight by flow, instead of the table's
-	refresh []schedule.Refresh // by itself, every so often
+	flight  map[string]int                  // tasks in flight by flow, instead of the table's
+	refresh []schedule.Refresh              // by itself, every so often
+	gateway atomic.Pointer[gateway.Gateway] // nil: there is none, or not yet
 
 	close []func()
 	addr  chan string // where the gateway listens, once it does
@@ -175,7 +181,19 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 	if _, err := migrations.Up(ctx, a.pg); err != nil {
 		return nil, err
 	}
-	drift, err := bus.Ensure(ctx, a.js, bus.Options{Replicas: cfg.Replicas}, consumers(flow.All))
+	if a.archive, err = cfg.archive(ctx, lg, a.db, a.js); err != nil {
+		return nil, err
+	}
+	if a.archive.Configured() {
+		changed, err := bus.Hold(ctx, a.js)
+		if err != nil {
+			return nil, err
+		}
+		if changed {
+			lg.Info("stream RAW drops nothing by itself any more: the archive removes what it has")
+		}
+	}
+	drift, err := bus.Ensure(ctx, a.js, cfg.streams(cfg.Replicas), consumers(flow.All))
 	if err != nil {
 		return nil, fmt.Errorf("nats at %s: %w", bare(cfg.NATSURL), err)
 	}
@@ -186,6 +204,7 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.metrics = bus.NewMetrics()
 	a.reg.MustRegister(a.metrics.Collectors()...)
+	a.reg.MustRegister(a.archive.Collectors()...)
 	a.pub = bus.NewPublisher(lg, a.js, bus.PublisherConfig{Metrics: a.metrics})
 	a.close = append(a.close, func() { a.pub.Close() }) //nolint:errcheck // only waits
 	if err := flow.Check(flow.All, a.set.Answers); err != nil {
@@ -197,6 +216,9 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 		return nil, usageError{err}
 	}
 	a.creds = credential.New(lg, a.db, a.set, credential.Config{Key: key})
+	if err := a.creds.Plant(ctx); err != nil {
+		return nil, err
+	}
 	a.reg.MustRegister(a.creds.Collectors()...)
 	a.limiter = ratelimit.New(a.rdb, ratelimit.Calls)
 	a.pauses = schedule.NewPauses(lg, a.db)
@@ -212,7 +234,7 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 	host, _ := os.Hostname() //nolint:errcheck // only a label
 	a.owner = host + "-" + strconv.Itoa(os.Getpid()) + "-" + uuid.NewString()[:8]
 	if cfg.RMQURL != "" {
-		a.bridge = bridge.New(lg, bridge.Config{URL: cfg.RMQURL})
+		a.bridge = newBridge(lg, cfg.rmqFlags)
 		a.reg.MustRegister(a.bridge.Collectors()...)
 	}
 	return a, nil
@@ -230,10 +252,16 @@ func (a *app) Close() {
 	a.close = nil
 }
 
-// Run runs the named roles until ctx ends.
-func (a *app) Run(ctx context.Context, names []string) error {
-	g, ctx := errgroup.WithContext(ctx)
+// Run runs the named roles until taking ends. The gateway stops first: what it
+// holds may need the other roles to be answered.
+func (a *app) Run(taking context.Context, names []string) error {
 	has := func(r string) bool { return slices.Contains(names, r) }
+	work, stop := context.WithCancel(context.WithoutCancel(taking))
+	defer stop()
+	if !has("gateway") {
+		defer context.AfterFunc(taking, stop)()
+	}
+	g, ctx := errgroup.WithContext(work)
 	router := bus.NewRouter(a.lg, a.js, a.pub, bus.RouterConfig{StopTimeout: a.cfg.Stop, Metrics: a.metrics, OnDead: a.onDead})
 	routes := 0
 	add := func(r bus.Route) {
@@ -244,7 +272,7 @@ func (a *app) Run(ctx context.Context, names []string) error {
 		routes++
 	}
 	all := consumers(flow.All)
-	if has("retrieval") || has("scheduler") || has("gateway") { // these look at what may be asked
+	if has("retrieval") || has("scheduler") || has("listeners") || has("gateway") { // these look at what may be asked
 		if err := errors.Join(a.creds.Load(ctx), a.pauses.Load(ctx)); err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -257,7 +285,7 @@ func (a *app) Run(ctx context.Context, names []string) error {
 	if has("retrieval") {
 		host, _ := os.Hostname() //nolint:errcheck // only told
 		r := retrieval.New(a.lg, a.set, a.creds, a.limiter, providers.NewClient(providers.ClientConfig{}), a.queue, a.pauses,
-			retrieval.Config{Host: host, Limits: a.limits, Timeout: a.cfg.TaskTimeout})
+			retrieval.Config{Host: host, Limits: a.limits, Timeout: a.cfg.TaskTimeout, Keep: a.archive.Keep})
 		a.reg.MustRegister(r.Collectors()...)
 		for _, c := range all {
 			if c.Stream == bus.Tasks {
@@ -269,7 +297,7 @@ func (a *app) Run(ctx context.Context, names []string) error {
 		p := parsing.New(a.lg, a.set)
 		for _, c := range all {
 			if c.Stream == bus.Raw {
-				add(bus.Route{Name: c.Durable, Consumer: c, Concurrency: 32, Handle: p.Handle})
+				add(bus.Route{Name: c.Durable, Consumer: c, Concurrency: 32, Handle: a.archive.Handler(p.Handle)})
 			}
 		}
 	}
@@ -288,7 +316,7 @@ func (a *app) Run(ctx context.Context, names []string) error {
 	}
 	if has("scheduler") {
 		s := schedule.NewScheduler(a.lg, a.queue, a.pub, flow.All, schedule.Config{
-			Owner: a.owner, Backlog: a.backlog(), Oldest: a.oldest, Admit: a.budget.Admit, Lookup: projections.Lookup(a.db), InFlight: a.flight,
+			Owner: a.owner, Backlog: a.backlog(), Oldest: a.oldest, Admit: a.admit, Lookup: projections.Lookup(a.db), InFlight: a.flight,
 			EnforceExpiry: a.cfg.EnforceExpiry,
 		})
 		g.Go(func() error { // a credential that is back is work that can be done
@@ -327,8 +355,30 @@ func (a *app) Run(ctx context.Context, names []string) error {
 			g.Go(func() error { return a.traces(ctx) })
 		}
 	}
+	if has("archive") {
+		if !a.archive.Configured() {
+			a.lg.Info("no archive (S3_BUCKET is not set): raw answers are kept as long as stream RAW keeps them")
+		} else {
+			g.Go(func() error { return a.archive.Run(ctx) })
+		}
+	}
+	if has("listeners") {
+		if a.cfg.RMQURL == "" {
+			a.lg.Info("no RabbitMQ (RMQ_URL is not set): nobody listens")
+		} else {
+			l, err := a.newListener()
+			if err != nil {
+				return err
+			}
+			a.reg.MustRegister(l.Collectors()...)
+			g.Go(func() error { return l.Run(ctx) })
+		}
+	}
 	if has("gateway") {
-		g.Go(func() error { return a.serve(ctx) })
+		g.Go(func() error {
+			defer stop()
+			return a.serve(ctx, taking)
+		})
 	}
 	return g.Wait()
 }
@@ -471,10 +521,39 @@ func (a *app) ready(ctx context.Context) map[string]error {
 	if a.limiter.Down() != nil || a.rdb.Ping(ctx).Err() != nil {
 		out["redis"] = errors.New("does not answer: each process grants itself a twentieth of every limit")
 	}
+	if a.archive.Configured() {
+		if h, err := a.archive.Health(ctx); err == nil && h.Alert != "" {
+			out["archive"] = errors.New(h.Alert)
+		}
+	}
 	return out
 }
 
-func (a *app) serve(ctx context.Context) error {
+// admit is what the budget lets run. Of a process that is drained it is only what
+// a request waits for.
+func (a *app) admit(ctx context.Context, wants []schedule.Want) (schedule.Admission, error) {
+	out, err := a.budget.Admit(ctx, wants)
+	if gw := a.gateway.Load(); gw != nil && gw.Draining() {
+		held := gw.Held()
+		for i, w := range wants {
+			wants[i].Max = min(w.Max, held[w.Flow])
+		}
+	}
+	return out, err
+}
+
+// serve runs the gateway until taking ends, and then until it has answered all
+// that it holds.
+func (a *app) serve(ctx, taking context.Context) error {
+	bulk, err := openPG(ctx, a.cfg.PGURL, bulkConns)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer bulk.Close()
+	client := providers.NewClient(providers.ClientConfig{})
 	cfg := gateway.Config{
 		CDNBase: a.cfg.CDN, Heartbeat: a.cfg.Heartbeat, Ready: a.ready,
 		Metrics: promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}),
@@ -483,12 +562,15 @@ func (a *app) serve(ctx context.Context) error {
 			return a.creds.Supply(ctx, providers.Credential{Source: "graphapi", Handle: handle,
 				Fields: map[string]providers.Secret{"token": providers.Secret(token), "user_id": providers.Secret(userID)}})
 		},
+		Validate: func(ctx context.Context, t gateway.Token) error { return a.validate(ctx, client, t) },
+		Send:     a.pub, Bulk: bulk,
 		Limiter: ratelimit.New(a.rdb, ratelimit.Requests), Sliding: a.cfg.SlidingLimits, OffPeak: a.cfg.OffPeak,
 	}
 	if a.cfg.unlimited {
 		cfg.Limiter = nil
 	}
 	gw := gateway.New(a.lg, a.db, a.queue, cfg)
+	a.gateway.Store(gw)
 	a.reg.MustRegister(gw.Collectors()...)
 	sub, err := a.nc.Subscribe(projections.DoneSubject+".*", func(m *nats.Msg) {
 		if id, err := strconv.ParseInt(strings.TrimPrefix(m.Subject, projections.DoneSubject+"."), 10, 64); err == nil {
@@ -514,9 +596,15 @@ func (a *app) serve(ctx context.Context) error {
 	select {
 	case err := <-done:
 		return fmt.Errorf("gateway: %w", err)
+	case <-taking.Done():
 	case <-ctx.Done():
 	}
+	gw.Drain(a.cfg.Stop * 3 / 4)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.Stop)
 	defer cancel()
 	return srv.Shutdown(stop)
 }
+
+// bulkConns are the connections of the gateway's routes of scrape requests
+// (contract/http.md 1.1).
+const bulkConns = 10

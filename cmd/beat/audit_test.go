@@ -17,7 +17,7 @@ import (
 // hand, a task that is stuck, an answer that nobody has parsed.
 func TestAudit(t *testing.T) {
 	w := newWorld(t, localConfig{})
-	_, stop := w.runRoles(roles...)
+	_, stop := w.runRoles(pipeline...)
 	w.enqueue(20)
 	w.until("completion", func() bool { return w.complete() == 20 })
 	w.until("the end of every run is told", w.applied)

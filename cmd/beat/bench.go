@@ -26,6 +26,7 @@ type benchCmd struct {
 	pgFlags
 	RMQURL   string        `help:"RabbitMQ to use instead of a private one." env:"BEAT_BENCH_RMQ_URL" name:"rmq-url" placeholder:"URL"`
 	NoRabbit bool          `help:"Measure without RabbitMQ." name:"no-rabbit"`
+	Archive  bool          `help:"Also archive the raw answers, on an S3 within this process."`
 	Lazy     bool          `help:"Let JetStream acknowledge before fsync; production does not."`
 	Tasks    int           `help:"How many full refreshes." default:"1000"`
 	OnDemand int           `help:"How many on-demand refreshes over HTTP, one after another, once it is idle." default:"50" name:"on-demand"`
@@ -78,7 +79,7 @@ func (c *benchCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer box.Process.Kill() //nolint:errcheck // ends with us anyway
-	cfg := localConfig{pgURL: c.PGURL, syncAlways: !c.Lazy, fsync: true, sandboxURL: url, rmqURL: c.RMQURL}
+	cfg := localConfig{pgURL: c.PGURL, syncAlways: !c.Lazy, fsync: true, sandboxURL: url, rmqURL: c.RMQURL, archive: c.Archive}
 	var rabbit *servers.Server
 	if !c.NoRabbit && c.RMQURL == "" {
 		if rabbit, err = servers.Rabbit(ctx, servers.RabbitConfig{}); err != nil {

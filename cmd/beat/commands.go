@@ -46,7 +46,7 @@ func grid(w io.Writer, head []any, rows [][]any) {
 }
 
 type runCmd struct {
-	Roles []string `arg:"" optional:"" help:"scheduler, retrieval, parsing, processing, projections, bridge, gateway."`
+	Roles []string `arg:"" optional:"" help:"scheduler, retrieval, parsing, processing, projections, bridge, archive, listeners, gateway."`
 	deps
 }
 
@@ -64,8 +64,13 @@ func (c *runCmd) Run(ctx context.Context, g *globals) error {
 			return usageError{fmt.Errorf("unknown role %q: roles are %s", n, strings.Join(roles, ", "))}
 		}
 	}
-	if slices.Contains(c.Roles, "bridge") && c.RMQURL == "" {
-		return usageError{errors.New("role bridge needs RabbitMQ: set RMQ_URL or --rmq-url")}
+	for _, role := range []string{"bridge", "listeners"} {
+		if slices.Contains(c.Roles, role) && c.RMQURL == "" {
+			return usageError{fmt.Errorf("role %s needs RabbitMQ: set RMQ_URL or --rmq-url", role)}
+		}
+	}
+	if slices.Contains(c.Roles, "archive") && c.S3Bucket == "" {
+		return usageError{errors.New("role archive needs S3: set S3_BUCKET or --s3-bucket")}
 	}
 	a, err := newApp(ctx, lg, c.deps, nil)
 	if err != nil {

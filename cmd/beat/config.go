@@ -32,9 +32,11 @@ type pgFlags struct {
 type deps struct {
 	pgFlags
 	refreshFlags
+	rmqFlags
+	peerFlags
+	archiveFlags
 	NATSURL       string            `help:"NATS with JetStream." env:"NATS_URL" name:"nats-url" default:"nats://127.0.0.1:4222"`
 	RedisURL      string            `help:"Redis, for the rate limits." env:"REDIS_URL" name:"redis-url" default:"redis://127.0.0.1:6379/0"`
-	RMQURL        string            `help:"RabbitMQ. Without it the bridge does not run and events wait in the stream." env:"RMQ_URL" name:"rmq-url" placeholder:"URL"`
 	Listen        string            `help:"Address of the gateway." env:"BEAT_LISTEN" default:"0.0.0.0:8000"`
 	Heartbeat     bool              `help:"Initial state of /heartbeat." env:"HEARTBEAT"`
 	CDN           string            `help:"Base URL of mirrored pictures." env:"CDN_BASE_URL" name:"cdn-base-url"`
@@ -47,6 +49,7 @@ type deps struct {
 	TaskTimeout   time.Duration     `help:"How long the calls of one task may take together, waits not counted; then it is FAILED." env:"BEAT_TASK_TIMEOUT" default:"10m"`
 	EnforceExpiry bool              `help:"Fail tasks that are past their expires_at when their turn comes." env:"BEAT_ENFORCE_EXPIRY"`
 	CredentialKey string            `help:"Key of sealed credentials, 32 bytes as base64. Plain rows need none." env:"BEAT_CREDENTIAL_KEY" placeholder:"KEY"`
+	MetaAppToken  string            `help:"Token of our own application at Meta, ID|SECRET, with which Graph is asked what a creator's token may do." env:"META_APP_ACCESS_TOKEN" name:"meta-app-access-token" placeholder:"TOKEN"`
 	Parser        map[string]int    `help:"Version of a source's parsers instead of the newest, source=VERSION." env:"BEAT_PARSERS" placeholder:"SOURCE=N"`
 	Stop          time.Duration     `help:"How long work in hand may take once told to stop." name:"stop-timeout" default:"30s"`
 

@@ -32,8 +32,11 @@ func (w *world) start(listen string, roles ...string) *exec.Cmd {
 	for s, u := range w.deps.Endpoint {
 		args = append(args, "--endpoint="+s+"="+u, "--limit="+s+"=0/1")
 	}
+	if w.s3 != nil {
+		args = append(args, "--s3-bucket="+w.deps.S3Bucket, "--s3-endpoint="+w.deps.S3Endpoint, "--archive-every=300ms")
+	}
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "BEAT_TEST_CHILD=1")
+	cmd.Env = append(os.Environ(), "BEAT_TEST_CHILD=1", "AWS_ACCESS_KEY_ID=beat", "AWS_SECRET_ACCESS_KEY=beat")
 	cmd.Stderr, cmd.Stdout = w.t.Output(), w.t.Output()
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)

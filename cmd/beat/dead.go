@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"regexp"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"beat/streams/archive"
 	"beat/streams/bus"
 	"beat/streams/dead"
 	"beat/streams/schedule"
@@ -184,6 +186,7 @@ func number(n int64) string {
 
 type deadShowCmd struct {
 	deadNATS
+	s3Flags
 	Seq  uint64 `arg:"" name:"letter" help:"Number of the letter."`
 	Full bool   `help:"The whole body, however long."`
 }
@@ -203,6 +206,11 @@ func (c *deadShowCmd) Run(ctx context.Context, g *globals) error {
 	}
 	if err != nil {
 		return err
+	}
+	if m.Header.Get(archive.HeaderBody) != "" {
+		if m.Data, err = c.claimed(ctx, m); err != nil {
+			return err
+		}
 	}
 	body, kind := readable(m.Data)
 	note := ""
@@ -242,6 +250,20 @@ func (c *deadShowCmd) Run(ctx context.Context, g *globals) error {
 		fmt.Fprintln(g.stdout, note)
 	}
 	return nil
+}
+
+// claimed is the large body that a letter of a raw answer claims. Where it is
+// not known or cannot be had, the reason stands in its place.
+func (c *deadShowCmd) claimed(ctx context.Context, m dead.Message) ([]byte, error) {
+	store, err := c.s3Flags.bucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	body, err := archive.New(slog.New(slog.DiscardHandler), nil, nil, store, archive.Config{}).Body(ctx, m.Header, m.Data)
+	if err != nil && ctx.Err() == nil {
+		body = []byte("cannot be shown: " + err.Error())
+	}
+	return body, ctx.Err()
 }
 
 // readable is a body for people, without secrets: JSON indented, other text as
@@ -319,6 +341,7 @@ func hide(name string, v any) any {
 type deadRedriveCmd struct {
 	deadNATS
 	pgFlags
+	rmqFlags
 	deadFilter
 	All    bool   `help:"All letters: needed when nothing else selects them."`
 	DryRun bool   `help:"Only say what would happen."`
@@ -361,7 +384,7 @@ func (c *deadRedriveCmd) Run(ctx context.Context, g *globals) error {
 	defer end()
 	pub := bus.NewPublisher(lg, js, bus.PublisherConfig{})
 	defer pub.Close() //nolint:errcheck // only waits
-	r := dead.NewRedriver(box, schedule.NewQueue(db, 0), pub)
+	r := dead.NewRedriver(box, schedule.NewQueue(db, 0), backSender{pub, c.rmqFlags, data != nil})
 	ls, err := c.chosen(ctx, box, f)
 	if err != nil {
 		return err

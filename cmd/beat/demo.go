@@ -65,8 +65,8 @@ func (c *demoCmd) Run(ctx context.Context, g *globals) error {
 	if c.PGURL != "" {
 		where = "PG_URL"
 	}
-	say("starting: JetStream and Redis in this process, Postgres: %s", where)
-	l, err := startLocal(ctx, lg, localConfig{pgURL: c.PGURL, rmqURL: c.RMQURL, fixtures: c.Fixtures})
+	say("starting: JetStream, Redis and S3 in this process, Postgres: %s", where)
+	l, err := startLocal(ctx, lg, localConfig{pgURL: c.PGURL, rmqURL: c.RMQURL, fixtures: c.Fixtures, archive: true})
 	if err != nil {
 		return err
 	}

@@ -108,10 +108,17 @@ func (c *doctorCmd) checks(ctx context.Context) (out []check) {
 		rdb.Close() //nolint:errcheck // done with it
 		add("redis", nil, "answers")
 	}
-	if c.RMQURL == "" {
-		add("rabbitmq", nil, "not configured (RMQ_URL): events wait in the stream")
+	if store, err := c.s3Flags.bucket(ctx); err != nil {
+		add("s3", err, "")
+	} else if store == nil {
+		add("s3", nil, "not configured (S3_BUCKET): raw answers are kept as long as stream RAW keeps them")
 	} else {
-		add("rabbitmq", dialRabbit(c.RMQURL), "answers")
+		add("s3", store.Check(ctx), "bucket "+store.Bucket())
+	}
+	if c.RMQURL == "" {
+		add("rabbitmq", nil, "not configured (RMQ_URL): events wait in the stream, nobody listens")
+	} else {
+		add("rabbitmq", dialRabbit(ctx, c.rmqFlags), "answers; beat amqp check looks at its queues")
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -97,10 +98,14 @@ func newWorld(t *testing.T, cfg localConfig) *world {
 	return &world{local: l, t: t, db: db, queue: schedule.NewQueue(db, 0)}
 }
 
-// runAll runs all roles within this process until the test ends.
+// pipeline is all roles but the listeners: what beat tells itself over RabbitMQ is
+// left to the tests.
+var pipeline = slices.DeleteFunc(slices.Clone(roles), func(r string) bool { return r == "listeners" })
+
+// runAll runs the pipeline within this process until the test ends.
 func (w *world) runAll() *app {
 	w.t.Helper()
-	a, stop := w.runRoles(roles...)
+	a, stop := w.runRoles(pipeline...)
 	w.t.Cleanup(stop)
 	return a
 }

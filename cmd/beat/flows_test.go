@@ -65,7 +65,7 @@ func everyFlow(t *testing.T, now time.Time, wrap func(bus.Handler) bus.Handler) 
 	w := newWorld(t, localConfig{rmqURL: rmq, sources: sandbox.All, now: now})
 	w.deps.wrap = wrap
 	w.bound(creator)
-	a, stop := w.runRoles(roles...)
+	a, stop := w.runRoles(pipeline...)
 	stopped := false
 	t.Cleanup(func() {
 		if !stopped {

@@ -14,23 +14,28 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
-	amqp "github.com/rabbitmq/amqp091-go"
 
 	"beat/providers/sandbox"
+	"beat/streams/broker"
 	"beat/streams/bus/natsd"
 	"beat/streams/servers"
+	"beat/streams/servers/s3d"
 )
 
-func dialRabbit(url string) error {
-	c, err := amqp.DialConfig(url, amqp.Config{Dial: amqp.DefaultDial(5 * time.Second)})
+func dialRabbit(ctx context.Context, f rmqFlags) error {
+	nodes, err := broker.Parse(f.RMQURL, f.RMQCA)
 	if err != nil {
-		return fmt.Errorf("rabbitmq at %s does not answer: %w", bare(url), err)
+		return err
+	}
+	c, _, err := nodes.Dial(ctx, broker.Dialing{Name: "beat-doctor", Timeout: 5 * time.Second})
+	if err != nil {
+		return fmt.Errorf("no answer: %w", err)
 	}
 	return c.Close()
 }
 
 // A local is everything that beat needs, on this machine and only for this
-// process: JetStream and Redis within it, Postgres beside it unless a URL is
+// process: JetStream, Redis and S3 within it, Postgres beside it unless a URL is
 // given, and the sandbox in place of the providers.
 type local struct {
 	deps deps
@@ -38,6 +43,7 @@ type local struct {
 	nc   *nats.Conn
 	pg   *servers.Server // nil: PG_URL was given
 	box  *sandbox.Server // nil: elsewhere
+	s3   *s3d.Server     // nil: no archive
 	dir  string
 
 	stops []func()
@@ -54,6 +60,7 @@ type localConfig struct {
 	redisURL   string            // likewise
 	sources    []string          // have a credential; default sandbox.Sources
 	now        time.Time         // of the sandbox's world; default the clock's
+	archive    bool              // of raw answers, on an S3 within this process
 }
 
 func startLocal(ctx context.Context, lg *slog.Logger, cfg localConfig) (l *local, err error) {
@@ -68,6 +75,7 @@ func startLocal(ctx context.Context, lg *slog.Logger, cfg localConfig) (l *local
 	}
 	l.stops = append(l.stops, func() { os.RemoveAll(l.dir) }) //nolint:errcheck // a temporary folder
 	l.deps.RMQURL, l.deps.RedisURL = cfg.rmqURL, cfg.redisURL
+	l.deps.RMQDeclare = true
 	l.deps.Listen = "127.0.0.1:0"
 	l.deps.Heartbeat = true
 	l.deps.Stop = 10 * time.Second
@@ -110,6 +118,20 @@ func startLocal(ctx context.Context, lg *slog.Logger, cfg localConfig) (l *local
 		}()
 		l.stops = append(l.stops, func() { tick.Stop(); close(done); m.Close() })
 		l.deps.RedisURL = "redis://" + m.Addr() + "/0"
+	}
+	if cfg.archive {
+		if l.s3, err = s3d.Start(s3d.Config{Dir: filepath.Join(l.dir, "s3")}); err != nil {
+			return nil, err
+		}
+		l.stops = append(l.stops, l.s3.Stop)
+		l.deps.s3Flags = s3Flags{S3Bucket: "beat-raw", S3Endpoint: l.s3.URL, s3Key: "beat", s3Secret: "beat"}
+		store, err := l.deps.s3Flags.bucket(ctx)
+		if err == nil {
+			err = store.MakeBucket(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	url := cfg.sandboxURL
 	if url == "" {

@@ -331,7 +331,7 @@ func body(t *testing.T, url string) string {
 	return fmt.Sprint(res.StatusCode, " ", string(b))
 }
 
-// taskEvents are the events about a task in EVENTS, in order.
+// taskEvents are the events about a task in EVENTS, in order; of all tasks for 0.
 func (w *world) taskEvents(id int64) (out []event.Task) {
 	w.t.Helper()
 	js, err := jetstream.New(w.nc)
@@ -359,7 +359,7 @@ func (w *world) taskEvents(id int64) (out []event.Task) {
 		if err := json.Unmarshal(data, &e); err != nil {
 			w.t.Fatal(err)
 		}
-		if e.ID == id {
+		if e.ID == id || id == 0 {
 			out = append(out, e)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"beat/processors/quarantine"
+	"beat/streams/archive"
 	"beat/streams/bus"
 	"beat/streams/dead"
 	"beat/streams/event"
@@ -90,7 +91,7 @@ func (c *replayRunCmd) Run(ctx context.Context, g *globals) error {
 	if !c.Apply {
 		line := newProgress(g.stderr, total)
 		report, err := r.Do(ctx, replay.Run{Filter: f, Rate: c.Rate, Limit: c.First, Full: c.Full,
-			Done: func(_ context.Context, _ uint64, r *replay.Report) error {
+			Done: func(_ context.Context, _ archive.Position, r *replay.Report) error {
 				line.show(int64(r.Answers), int64(r.Changed))
 				return nil
 			}})
@@ -161,7 +162,7 @@ func replaying(ctx context.Context, g *globals, cfg deps) (*app, error) {
 func (a *app) replayer() *replay.Replayer {
 	behind := a.behind()
 	return replay.New(a.lg, a.db, replay.Config{
-		Providers: a.set, History: replay.Stream(a.js), Held: quarantine.Kept(a.db),
+		Providers: a.set, History: replay.Stored(a.archive), Held: quarantine.Kept(a.db),
 		Commit: func(ctx context.Context, commits []event.Commit) error {
 			outs := make([]bus.Out, 0, len(commits))
 			for _, c := range commits {

@@ -191,7 +191,8 @@ func TestReplayOfAFixedParser(t *testing.T) {
 
 	rmq := servertest.Vhost(t)
 	declare(t, rmq)
-	w := newWorld(t, localConfig{sources: sandbox.All})
+	w := newWorld(t, localConfig{sources: sandbox.All, archive: true})
+	w.deps.ArchiveEvery = 200 * time.Millisecond
 	w.ingest(outs, planted)
 	if d := w.rowsOf(); d["instagram_account"] == clean.rowsOf()["instagram_account"] || d["instagram_post"] == clean.rowsOf()["instagram_post"] {
 		t.Fatal("the planted mistakes are not to be seen")
@@ -246,6 +247,7 @@ func TestReplayOfAFixedParser(t *testing.T) {
 	if got := drain(t, rmq, everything); len(got) != 0 {
 		t.Errorf("RabbitMQ was told %d times of a replay without --publish", len(got))
 	}
+	w.archiveAll(n) // and it goes on from the archive alone
 	loud, _ := w.replay(&replay.Job{Publish: true}, replay.Filter{Since: middle})
 	w.until("the replay is applied", w.bridged)
 	told := map[string]int{}
@@ -266,6 +268,27 @@ func TestReplayOfAFixedParser(t *testing.T) {
 	again, _ := w.replay(nil, replay.Filter{})
 	if again.Changed != 0 {
 		t.Errorf("a second replay would change %d answers", again.Changed)
+	}
+}
+
+// archiveAll has all answers archived, and empties the stream.
+func (w *world) archiveAll(n int) {
+	w.t.Helper()
+	_, stop := w.runRoles("archive")
+	defer stop()
+	w.until("all answers are archived", func() bool {
+		return w.int("SELECT coalesce(sum(count), 0)::int FROM archive_segment WHERE state = 'stored'") == n
+	})
+	js, err := jetstream.New(w.nc)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s, err := js.Stream(w.t.Context(), bus.Raw)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := s.Purge(w.t.Context()); err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -107,6 +107,10 @@ func (a *app) why(ctx context.Context, id int64) (why, error) {
 func (a *app) whyWaiting(ctx context.Context, w why, r whyRow) (why, error) {
 	f, ok := flow.ByName(r.Flow)
 	if !ok {
+		if does, ok := flow.Coming[r.Flow]; ok {
+			w.Says = fmt.Sprintf("It was taken in for a flow that is still to come: %s %s. It keeps its place and runs once a build has that flow.", r.Flow, does)
+			return w, nil
+		}
 		w.Says = fmt.Sprintf("No flow of this build is called %q, so nobody claims it (beat flows list).", clip(r.Flow, 60))
 		return w, nil
 	}

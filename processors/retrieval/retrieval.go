@@ -72,6 +72,9 @@ type Config struct {
 	Timeout time.Duration // of the calls of one run together; default DefaultTimeout
 	// Limits replaces the limit of a source, by source.
 	Limits map[string]ratelimit.Spec
+	// Keep puts the body of an answer elsewhere if it is too large for RAW, and
+	// returns the message with what stands for it; default no body is.
+	Keep func(ctx context.Context, answer bus.Out) (bus.Out, error)
 }
 
 // A Retrieval is the stage.
@@ -236,6 +239,9 @@ func (r *Retrieval) ask(ctx context.Context, f flow.Flow, a social.Ask, w choice
 	r.metrics.count(p.Source, verdictOf(e), ans.Took)
 	raw := social.Raw{ID: a.ID(), Source: p.Source, At: ans.At, Status: ans.Status}
 	out, err := r.raw(a, raw, w.cred, got, e)
+	if err == nil && r.cfg.Keep != nil {
+		out, err = r.cfg.Keep(ctx, out)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"beat/streams/archive"
 )
 
 // The states of a job.
@@ -32,25 +34,25 @@ var (
 // A Job is a replay that is applied: a row of beat_replay, which any process can
 // go on with.
 type Job struct {
-	ID        int64     `json:"id"`
-	State     string    `json:"state"`
-	Filter    Filter    `json:"filter"`
-	Publish   bool      `json:"publish"`
-	Full      bool      `json:"full"`
-	Rate      float64   `json:"rate,omitempty"`
-	Seq       uint64    `json:"seq"`   // of the last answer that is done with
-	Total     int64     `json:"total"` // answers, as estimated at the start
-	Answers   int64     `json:"answers"`
-	Changed   int64     `json:"changed"`
-	Report    *Report   `json:"report,omitempty"`
-	Error     string    `json:"error,omitempty"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	ID        int64            `json:"id"`
+	State     string           `json:"state"`
+	Filter    Filter           `json:"filter"`
+	Publish   bool             `json:"publish"`
+	Full      bool             `json:"full"`
+	Rate      float64          `json:"rate,omitempty"`
+	At        archive.Position `json:"at"`    // of the last answer that is done with
+	Total     int64            `json:"total"` // answers, as estimated at the start
+	Answers   int64            `json:"answers"`
+	Changed   int64            `json:"changed"`
+	Report    *Report          `json:"report,omitempty"`
+	Error     string           `json:"error,omitempty"`
+	CreatedAt time.Time        `json:"created_at"`
+	UpdatedAt time.Time        `json:"updated_at"`
 }
 
 // position is the column of that name.
 type position struct {
-	Seq  uint64  `json:"seq"`
+	archive.Position
 	Full bool    `json:"full,omitempty"`
 	Rate float64 `json:"rate,omitempty"`
 }
@@ -68,7 +70,7 @@ func scan(row pgx.Row) (Job, error) {
 	if err := errors.Join(json.Unmarshal(filter, &j.Filter), json.Unmarshal(at, &p)); err != nil {
 		return j, err
 	}
-	j.Seq, j.Full, j.Rate = p.Seq, p.Full, p.Rate
+	j.At, j.Full, j.Rate = p.Position, p.Full, p.Rate
 	if report != nil {
 		j.Report = NewReport()
 		return j, json.Unmarshal(report, j.Report)
@@ -100,7 +102,7 @@ func Create(ctx context.Context, db *pgxpool.Pool, j Job) (Job, error) {
 	if err != nil {
 		return j, err
 	}
-	at, err := json.Marshal(position{j.Seq, j.Full, j.Rate})
+	at, err := json.Marshal(position{j.At, j.Full, j.Rate})
 	if err != nil {
 		return j, err
 	}
@@ -146,9 +148,9 @@ func (r *Replayer) Apply(ctx context.Context, j Job, told func(Job)) (Job, error
 		return j, fmt.Errorf("%w: replay %d is %s", ErrOver, j.ID, j.State)
 	}
 	before := j // what earlier runs of the job have done
-	_, err = r.Do(ctx, Run{Filter: j.Filter, From: j.Seq, Job: j.ID, Rate: j.Rate, Full: j.Full, Publish: j.Publish,
-		Done: func(ctx context.Context, seq uint64, report *Report) error {
-			j.Seq, j.Answers, j.Changed = seq, before.Answers+int64(report.Answers), before.Changed+int64(report.Changed)
+	_, err = r.Do(ctx, Run{Filter: j.Filter, After: j.At, Job: j.ID, Rate: j.Rate, Full: j.Full, Publish: j.Publish,
+		Done: func(ctx context.Context, at archive.Position, report *Report) error {
+			j.At, j.Answers, j.Changed = at, before.Answers+int64(report.Answers), before.Changed+int64(report.Changed)
 			j.Report = report
 			err := r.save(ctx, &j)
 			if told != nil {
@@ -171,7 +173,7 @@ func (r *Replayer) Apply(ctx context.Context, j Job, told func(Job)) (Job, error
 
 // save moves the job on, and hears what a person has ordered meanwhile.
 func (r *Replayer) save(ctx context.Context, j *Job) error {
-	at, err := json.Marshal(position{j.Seq, j.Full, j.Rate})
+	at, err := json.Marshal(position{j.At, j.Full, j.Rate})
 	if err != nil {
 		return err
 	}

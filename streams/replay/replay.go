@@ -30,6 +30,7 @@ import (
 	"beat/processors"
 	"beat/processors/processing"
 	"beat/providers"
+	"beat/streams/archive"
 	"beat/streams/event"
 	"beat/streams/flow"
 	"beat/streams/social"
@@ -37,7 +38,7 @@ import (
 
 // An Answer is a stored answer of a provider.
 type Answer struct {
-	Seq     uint64 // of the RAW stream: what comes later is larger
+	At      archive.Position
 	Raw     social.Raw
 	Ask     social.Ask
 	Verdict string // processors.OK, or why it was not to be parsed
@@ -72,9 +73,9 @@ func (f Filter) Match(a *Answer) bool {
 	return f.Entity == "" || slices.Contains(a.Ask.Keys, f.Entity) || a.Ask.State.ProfileID == f.Entity || a.Ask.State.Handle == f.Entity
 }
 
-// A History yields the answers that f selects, those after sequence from, in
-// order. It may yield more than f selects. An error ends it.
-type History func(ctx context.Context, f Filter, from uint64) iter.Seq2[Answer, error]
+// A History yields the answers that f selects, those after a position, in order.
+// It may yield more than f selects. An error ends it.
+type History func(ctx context.Context, f Filter, after archive.Position) iter.Seq2[Answer, error]
 
 // chunk is how many answers are parsed, compared and committed together.
 const chunk = 256
@@ -106,22 +107,22 @@ func New(lg *slog.Logger, db *pgxpool.Pool, cfg Config) *Replayer { return &Repl
 // A Run is what is to be done.
 type Run struct {
 	Filter Filter
-	From   uint64  // sequence that is done with
-	Job    int64   // 0: a dry run, nothing is written
-	Rate   float64 // answers per second at most, 0 unlimited
-	Limit  int     // answers, 0 all
-	Full   bool    // also derive and compare what the parser reads as before
+	After  archive.Position // what is done with
+	Job    int64            // 0: a dry run, nothing is written
+	Rate   float64          // answers per second at most, 0 unlimited
+	Limit  int              // answers, 0 all
+	Full   bool             // also derive and compare what the parser reads as before
 	// Publish tells RabbitMQ of what changed.
 	Publish bool
-	// Done is told after each chunk, whose answers up to seq are done with. Its
+	// Done is told after each chunk, whose answers up to at are done with. Its
 	// error ends the run. May be nil.
-	Done func(ctx context.Context, seq uint64, r *Report) error
+	Done func(ctx context.Context, at archive.Position, r *Report) error
 }
 
 // Do replays. The report is that of the answers so far, also with an error.
 func (r *Replayer) Do(ctx context.Context, run Run) (*Report, error) {
 	report := NewReport()
-	next, stop := iter.Pull2(r.cfg.History(ctx, run.Filter, run.From))
+	next, stop := iter.Pull2(r.cfg.History(ctx, run.Filter, run.After))
 	defer stop()
 	began := time.Now()
 	for {
@@ -145,7 +146,7 @@ func (r *Replayer) Do(ctx context.Context, run Run) (*Report, error) {
 			return report, err
 		}
 		if run.Done != nil {
-			if err := run.Done(ctx, answers[len(answers)-1].Seq, report); err != nil {
+			if err := run.Done(ctx, answers[len(answers)-1].At, report); err != nil {
 				return report, err
 			}
 		}
