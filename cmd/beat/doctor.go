@@ -24,7 +24,7 @@ type check struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
 	Says string `json:"says"`
-	Warn bool   `json:"warn,omitempty"` // it is as somebody wanted it, who may have forgotten
+	Warn bool   `json:"warn,omitempty"` // it may be as somebody wants it, or has forgotten
 }
 
 func (c *doctorCmd) Run(ctx context.Context, g *globals) error {
@@ -148,7 +148,8 @@ func (c *doctorCmd) sources(ctx context.Context, db *pgxpool.Pool) []check {
 			k.Says = fmt.Sprintf("%s: none of its %d credentials can be used (beat credentials list --source %s): beat credentials add %s",
 				s.Source, s.Refused+s.Unusable, s.Source, s.Source)
 		default:
-			k.Says = fmt.Sprintf("%s has no credential: beat credentials add %s", s.Source, s.Source)
+			k.OK, k.Warn = true, true // nobody has to have all of them
+			k.Says = fmt.Sprintf("%s has no credential and is not asked: beat credentials add %s", s.Source, s.Source)
 		}
 		out = append(out, k)
 	}

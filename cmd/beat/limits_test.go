@@ -81,7 +81,7 @@ func TestW9_4_LimitsByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"rocketapi":                           "rocketapi 100/30s 7/100 now 0",
+		"rocketapi":                           "rocketapi rocketapi 100/30s 7/100 now 0",
 		"instagram-scraper-2022":              "instagram-scraper-2022 rapidapi-arraybobo 100/30s 0/100 now 0",
 		"refresh_profile_insta_daily":         "refresh_profile_insta_daily instagram/byhandle 20000/24h0m0s 1/20000 now 0",
 		"refresh_profile_insta_per_handle_…":  "refresh_profile_insta_per_handle_… instagram/byhandle 1/1s - - -",

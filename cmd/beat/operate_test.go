@@ -633,7 +633,7 @@ func TestDoctorOfCredentialsAndPauses(t *testing.T) {
 	w.exec("DELETE FROM credential WHERE source = 'ytapitoken'")
 	has(1, `FAIL  credential   credential 1 of graphapi: field "user_id" is missing`, "graphapi: none of its 1 credentials can be used", "beat credentials add graphapi",
 		"FAIL  credential   rapidapi-arraybobo: all of its 1 credentials rest, the first until 20",
-		"FAIL  credential   ytapitoken has no credential: beat credentials add ytapitoken",
+		"warn  credential   ytapitoken has no credential and is not asked: beat credentials add ytapitoken",
 		"FAIL  credential   INSTAGRAM: more than half of the credentials rest or are out of use", "checks failed")
 	var checks []check
 	text := w.command(1, "doctor", "--json")
