@@ -312,7 +312,12 @@ func (a *app) Run(taking context.Context, names []string) error {
 		}
 	}
 	if routes > 0 {
-		g.Go(func() error { return router.Run(ctx) })
+		g.Go(func() error {
+			if err := router.Run(ctx); err != nil && ctx.Err() == nil { // told to stop while it began is no error
+				return err
+			}
+			return nil
+		})
 	}
 	if has("scheduler") {
 		s := schedule.NewScheduler(a.lg, a.queue, a.pub, flow.All, schedule.Config{

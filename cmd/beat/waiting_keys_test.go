@@ -36,7 +36,6 @@ func TestNoKeyIsBanned(t *testing.T) {
 		{"none", false},         // a key is used until it is told to wait
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
 			w := newWorld(t, localConfig{})
 			w.tenKeys()
 			w.box.SetQuota(sandbox.Quota{Source: keysSource, Calls: callsPerKey, Per: perWindow,
