@@ -24,7 +24,6 @@ func TestW8_2AndW8_3Restore(t *testing.T) {
 	}
 	w.outcome(w.basic(handle), social.Complete)
 	good := account()
-	time.Sleep(10 * time.Millisecond)
 	since := time.Now().UTC().Format(time.RFC3339Nano)
 	bad.set("graphapi", func(l *social.Log) {
 		if l.Kind == social.Profile {

@@ -57,7 +57,7 @@ func (t *tail) close() {
 	t.it.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = t.js.DeleteConsumer(ctx, bus.Raw, t.c.CachedInfo().Name)
+	_ = t.js.DeleteConsumer(ctx, bus.Raw, t.c.CachedInfo().Name) // else the server does it later
 }
 
 // next is the next message, as it is stored but for the packing of its body,

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"beat/processors"
 	"beat/projections"
 	"beat/streams/bus"
 	"beat/streams/event"
@@ -148,7 +149,7 @@ func (a *auditor) events(ctx context.Context) (*Check, error) {
 		return nil, err
 	}
 	var batch []observation
-	err = a.read(ctx, bus.Events, "", a.Since, func(m jetstream.Msg, seq uint64) error {
+	err = a.read(ctx, bus.Events, a.Since, func(m jetstream.Msg, seq uint64) error {
 		shard, kind, err := event.ParseSubject(m.Subject())
 		if err != nil || kind != event.KindCommit {
 			return err
@@ -195,14 +196,14 @@ func (a *auditor) answers(ctx context.Context) (*Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = a.read(ctx, bus.Dead, "", time.Time{}, func(m jetstream.Msg, _ uint64) error {
+	err = a.read(ctx, bus.Dead, time.Time{}, func(m jetstream.Msg, _ uint64) error {
 		a.dead[m.Headers().Get(bus.HeaderRawID)] = true
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", bus.Dead, err)
 	}
-	err = a.read(ctx, bus.Parsed, "", time.Time{}, func(m jetstream.Msg, _ uint64) error {
+	err = a.read(ctx, bus.Parsed, time.Time{}, func(m jetstream.Msg, _ uint64) error {
 		data, err := bus.Unpack(m.Headers(), m.Data())
 		if err != nil {
 			return err
@@ -215,7 +216,7 @@ func (a *auditor) answers(ctx context.Context) (*Check, error) {
 		return nil, fmt.Errorf("read %s: %w", bus.Parsed, err)
 	}
 	late := time.Now().Add(-a.Grace)
-	err = a.read(ctx, bus.Raw, "", a.Since, func(m jetstream.Msg, seq uint64) error {
+	err = a.read(ctx, bus.Raw, a.Since, func(m jetstream.Msg, seq uint64) error {
 		id := m.Headers().Get(bus.HeaderRawID)
 		c.Looked++
 		meta, err := m.Metadata()
@@ -223,7 +224,7 @@ func (a *auditor) answers(ctx context.Context) (*Check, error) {
 			return err
 		}
 		switch {
-		case m.Headers().Get("Beat-Verdict") != "ok": // its reason
+		case m.Headers().Get(bus.HeaderVerdict) != processors.OK: // that is its reason
 		case a.commits[id], a.dead[id], a.waiting[id]:
 		case seq > floor && meta.Timestamp.After(late):
 		default:
@@ -343,7 +344,7 @@ func (a *auditor) floor(ctx context.Context, stream string, durables []string) (
 }
 
 // read calls fn for each message of a stream that is there now.
-func (a *auditor) read(ctx context.Context, stream, subject string, since time.Time, fn func(m jetstream.Msg, seq uint64) error) error {
+func (a *auditor) read(ctx context.Context, stream string, since time.Time, fn func(m jetstream.Msg, seq uint64) error) error {
 	s, err := a.JS.Stream(ctx, stream)
 	if err != nil {
 		return err
@@ -355,9 +356,6 @@ func (a *auditor) read(ctx context.Context, stream, subject string, since time.T
 	cfg := jetstream.OrderedConsumerConfig{HeadersOnly: stream == bus.Raw || stream == bus.Dead}
 	if !since.IsZero() {
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
-	}
-	if subject != "" {
-		cfg.FilterSubjects = []string{subject}
 	}
 	c, err := s.OrderedConsumer(ctx, cfg)
 	if err != nil {
