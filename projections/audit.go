@@ -2,10 +2,13 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"beat/streams/event"
@@ -21,7 +24,7 @@ const profileLogSQL = `
 INSERT INTO profile_log AS l (profile_id, platform, source, dimensions, metrics, "timestamp", event_id, raw_id, task_id, parser,
     digest, answer, gone, told_id, kind, handle)
 SELECT key, platform, source, dimensions::jsonb, metrics::jsonb, at, event::uuid, raw, task, parser,
-    digest, answer, nullif(gone, false), nullif(told, '')::uuid, nullif(kind, 'profile'), nullif(handle, '')
+    digest, answer, nullif(gone, false), nullif(told, '')::uuid, nullif(kind, ''), nullif(handle, '')
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamp[], $7::text[], $8::text[], $9::int8[], $10::int4[],
     $11::int8[], $12::int8[], $13::bool[], $14::text[], $15::text[], $16::text[])
     AS u(key, platform, source, dimensions, metrics, at, event, raw, task, parser, digest, answer, gone, told, kind, handle)
@@ -31,7 +34,7 @@ const postLogSQL = `
 INSERT INTO post_log AS l (platform_post_id, platform, source, dimensions, metrics, "timestamp", event_id, raw_id, task_id, parser,
     digest, answer, gone, told_id, profile_id)
 SELECT key, platform, source, dimensions::jsonb, metrics::jsonb, at, event::uuid, raw, task, parser,
-    digest, answer, nullif(gone, false), nullif(told, '')::uuid, owner
+    digest, answer, nullif(gone, false), nullif(told, '')::uuid, nullif(owner, '')
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamp[], $7::text[], $8::text[], $9::int8[], $10::int4[],
     $11::int8[], $12::int8[], $13::bool[], $14::text[], $15::text[])
     AS u(key, platform, source, dimensions, metrics, at, event, raw, task, parser, digest, answer, gone, told, owner)
@@ -45,7 +48,142 @@ const (
 	olderSQL = ` WHERE l.parser < excluded.parser OR l.parser = excluded.parser AND excluded.told_id IS NOT NULL`
 )
 
-// rows are the columns of audit rows.
+// A sight is an observation to be written.
+type sight struct {
+	c  *event.Commit
+	e  *event.Event
+	id string // of the row
+}
+
+// A trail is an audit table.
+type trail struct {
+	table, key string
+	upsert     string
+	// extra columns of its own, last: of a log, as text that is null when empty
+	columns string
+	extra   func(*social.Log) []string
+}
+
+var (
+	profileTrail = &trail{"profile_log", "profile_id", profileLogSQL, "kind, handle", func(l *social.Log) []string {
+		kind := string(l.Kind)
+		if l.Kind == social.Profile {
+			kind = ""
+		}
+		return []string{kind, l.Handle}
+	}}
+	postTrail = &trail{"post_log", "platform_post_id", postLogSQL, "profile_id", func(l *social.Log) []string { return []string{l.Owner} }}
+	trails    = map[social.Kind]*trail{social.Profile: profileTrail, social.Insights: profileTrail, social.Post: postTrail}
+)
+
+const uniqueViolation = "23505" // Postgres error code
+
+// audit writes the observations of commits. They are copied, which is half the
+// work of an INSERT for both sides; only if one of them is there already, or
+// comes from a replay, are they merged. A shard is written by one process, so
+// what is there was stored twice in the stream.
+func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit) error {
+	sights := map[*trail][]sight{}
+	last := latest(commits)
+	for i := range commits {
+		c := &commits[i]
+		for j := range c.Events {
+			e := &c.Events[j]
+			id := rowID(*c, *e)
+			if t := trails[e.Log.Kind]; t != nil && last[id] == c.Parser {
+				delete(last, id)
+				sights[t] = append(sights[t], sight{c, e, id})
+			}
+		}
+	}
+	for _, t := range []*trail{profileTrail, postTrail} {
+		if err := t.write(ctx, tx, sights[t]); err != nil {
+			return fmt.Errorf("audit in %s: %w", t.table, err)
+		}
+	}
+	return nil
+}
+
+func (t *trail) write(ctx context.Context, tx pgx.Tx, sights []sight) error {
+	fresh, replayed := make([]sight, 0, len(sights)), []sight(nil)
+	for _, s := range sights {
+		if s.c.Replay != nil {
+			replayed = append(replayed, s)
+		} else {
+			fresh = append(fresh, s)
+		}
+	}
+	if len(fresh) > 0 {
+		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return t.copyIn(ctx, tx, fresh) })
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == uniqueViolation {
+			replayed, err = sights, nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return t.merge(ctx, tx, replayed)
+}
+
+// copyIn fails when one of the rows is there.
+func (t *trail) copyIn(ctx context.Context, tx pgx.Tx, sights []sight) error {
+	size := len(copyHeader)
+	for _, s := range sights {
+		size += 512 + s.e.Log.PairsSize()
+	}
+	in := newCopier(size)
+	for _, s := range sights {
+		if err := t.copy(in, s); err != nil {
+			return err
+		}
+	}
+	return in.into(ctx, tx, `COPY `+t.table+` (platform, source, dimensions, metrics, "timestamp", event_id, raw_id,
+    task_id, parser, digest, answer, gone, `+t.key+`, `+t.columns+`) FROM STDIN (FORMAT binary)`)
+}
+
+func (t *trail) merge(ctx context.Context, tx pgx.Tx, sights []sight) error {
+	if len(sights) == 0 {
+		return nil
+	}
+	again := &rows{}
+	for _, s := range sights {
+		again.add(t, s)
+	}
+	_, err := tx.Exec(ctx, t.upsert, again.args()...)
+	return err
+}
+
+// copy is one row, in the order of copyIn.
+func (t *trail) copy(w *copier, s sight) error {
+	id, err := uuid.Parse(s.id)
+	if err != nil {
+		return fmt.Errorf("event_id %.40q: %w", s.id, err)
+	}
+	l := &s.e.Log
+	extra := t.extra(l)
+	w.row(13 + len(extra))
+	w.text(string(s.c.Task.Platform))
+	w.text(l.Source)
+	df, dt := w.jsonb(l.Dimensions.AppendPairs)
+	mf, mt := w.jsonb(l.Metrics.AppendPairs)
+	digest := l.Digest(w.b[df:dt], w.b[mf:mt])
+	w.stamp(s.c.Raw.At)
+	w.uuid(id)
+	w.text(s.c.Raw.ID)
+	w.int8(s.c.Task.ID)
+	w.int4(int32(s.c.Parser))
+	w.int8(digest)
+	w.int8(s.c.Answer)
+	w.null() // gone
+	w.text(l.Key)
+	for _, v := range extra {
+		w.some(v)
+	}
+	return nil
+}
+
+// rows are the columns of audit rows to be merged.
 type rows struct {
 	key, platform, source, event, raw, told []string
 	dimensions, metrics                     pgtype.FlatArray[[]byte]
@@ -53,45 +191,7 @@ type rows struct {
 	task, digest, answer                    []int64
 	parser                                  []int32
 	gone                                    []bool
-	kind, handle, owner                     []string
-}
-
-func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit) error {
-	size := 0
-	for _, c := range commits {
-		for _, e := range c.Events {
-			size += e.Log.PairsSize()
-		}
-	}
-	pairs := make([]byte, 0, size) // of all rows
-	value := func(k social.KVs) []byte {
-		start := len(pairs)
-		pairs = k.AppendPairs(pairs)
-		return pairs[start:len(pairs):len(pairs)]
-	}
-	profiles, posts := &rows{}, &rows{}
-	byKind := map[social.Kind]*rows{social.Profile: profiles, social.Insights: profiles, social.Post: posts}
-	last := latest(commits)
-	for _, c := range commits {
-		for _, e := range c.Events {
-			id := rowID(c, e)
-			if r := byKind[e.Log.Kind]; r != nil && last[id] == c.Parser {
-				delete(last, id)
-				r.add(c, e, id, value(e.Log.Dimensions), value(e.Log.Metrics))
-			}
-		}
-	}
-	if len(profiles.key) > 0 {
-		if _, err := tx.Exec(ctx, profileLogSQL, append(profiles.args(), profiles.kind, profiles.handle)...); err != nil {
-			return fmt.Errorf("audit profiles: %w", err)
-		}
-	}
-	if len(posts.key) > 0 {
-		if _, err := tx.Exec(ctx, postLogSQL, append(posts.args(), posts.owner)...); err != nil {
-			return fmt.Errorf("audit posts: %w", err)
-		}
-	}
-	return nil
+	extra                                   [][]string // by column
 }
 
 // rowID is the event_id of a row: that of the first time the entity was seen in
@@ -117,27 +217,38 @@ func latest(commits []event.Commit) map[string]int {
 	return out
 }
 
-func (r *rows) add(c event.Commit, e event.Event, id string, dimensions, metrics []byte) {
-	l, told := &e.Log, ""
-	if c.Replay != nil {
-		told = e.ID
+func (r *rows) add(t *trail, s sight) {
+	l, told := &s.e.Log, ""
+	if s.c.Replay != nil {
+		told = s.e.ID
 	}
+	dimensions, metrics := l.Dimensions.AppendPairs(nil), l.Metrics.AppendPairs(nil)
 	r.key = append(r.key, l.Key)
-	r.platform = append(r.platform, string(c.Task.Platform))
+	r.platform = append(r.platform, string(s.c.Task.Platform))
 	r.source = append(r.source, l.Source)
 	r.dimensions, r.metrics = append(r.dimensions, dimensions), append(r.metrics, metrics)
-	r.at = append(r.at, c.Raw.At)
-	r.event, r.told = append(r.event, id), append(r.told, told)
-	r.raw = append(r.raw, c.Raw.ID)
-	r.task = append(r.task, c.Task.ID)
-	r.parser = append(r.parser, int32(c.Parser))
+	r.at = append(r.at, s.c.Raw.At)
+	r.event, r.told = append(r.event, s.id), append(r.told, told)
+	r.raw = append(r.raw, s.c.Raw.ID)
+	r.task = append(r.task, s.c.Task.ID)
+	r.parser = append(r.parser, int32(s.c.Parser))
 	r.digest = append(r.digest, l.Digest(dimensions, metrics))
-	r.answer = append(r.answer, c.Answer)
-	r.gone = append(r.gone, e.Gone)
-	r.kind, r.handle, r.owner = append(r.kind, string(l.Kind)), append(r.handle, l.Handle), append(r.owner, l.Owner)
+	r.answer = append(r.answer, s.c.Answer)
+	r.gone = append(r.gone, s.e.Gone)
+	extra := t.extra(l)
+	if r.extra == nil {
+		r.extra = make([][]string, len(extra))
+	}
+	for i, v := range extra {
+		r.extra[i] = append(r.extra[i], v)
+	}
 }
 
 func (r *rows) args() []any {
-	return []any{r.key, r.platform, r.source, r.dimensions, r.metrics, r.at, r.event, r.raw, r.task, r.parser,
+	args := []any{r.key, r.platform, r.source, r.dimensions, r.metrics, r.at, r.event, r.raw, r.task, r.parser,
 		r.digest, r.answer, r.gone, r.told}
+	for _, v := range r.extra {
+		args = append(args, v)
+	}
+	return args
 }

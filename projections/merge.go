@@ -322,15 +322,16 @@ func pick[T any](states []*state, col int) pgtype.FlatArray[*T] {
 	return out
 }
 
-// source is the FROM clause over the arrays.
+// source is the FROM clause over the arrays. Unnested in a select list they are
+// streamed, in their order; unnested in FROM each is first stored as a whole.
 func source(t *table, cols []int) string {
-	var types, names strings.Builder
+	var values strings.Builder
 	for i, col := range cols {
 		c := t.columns[col]
-		fmt.Fprintf(&types, ", $%d::%s[]", i+5, c.array())
-		fmt.Fprintf(&names, ", %s", c.name)
+		fmt.Fprintf(&values, ", unnest($%d::%s[]) AS %s", i+5, c.array(), c.name)
 	}
-	return fmt.Sprintf(`unnest($1::text[], $2::timestamp[], $3::timestamp[], $4::text[]%s) AS u(k, first, last, lin%s)`, types.String(), names.String())
+	return fmt.Sprintf(`(SELECT unnest($1::text[]) AS k, unnest($2::timestamp[]) AS first, unnest($3::timestamp[]) AS last,
+    unnest($4::text[]) AS lin%s) AS u`, values.String())
 }
 
 func update(ctx context.Context, tx pgx.Tx, t *table, states []*state, ls []lineage) error {
@@ -350,7 +351,7 @@ created_at = least(t.created_at, u.first) FROM %s WHERE t.%s = u.k`, t.name, set
 
 // insert returns the keys that were new. The rows of the others are locked:
 // DO UPDATE locks a row even when its WHERE turns the update down, and writes
-// no new version of it then.
+// no new version of it then. states are sorted by key, and so are the locks.
 func insert(ctx context.Context, tx pgx.Tx, t *table, states []*state, ls []lineage) (map[string]bool, error) {
 	cols := used(t, states)
 	var names, values strings.Builder
@@ -359,7 +360,7 @@ func insert(ctx context.Context, tx pgx.Tx, t *table, states []*state, ls []line
 		fmt.Fprintf(&values, ", %s", t.columns[i].from())
 	}
 	sql := fmt.Sprintf(`INSERT INTO %[1]s AS t (%[2]s, created_at, updated_at, lineage%[3]s)
-SELECT u.k, u.first, u.last, u.lin::jsonb%[4]s FROM %[5]s ORDER BY u.k
+SELECT u.k, u.first, u.last, u.lin::jsonb%[4]s FROM %[5]s
 ON CONFLICT (%[2]s) DO UPDATE SET lineage = t.lineage WHERE false
 RETURNING %[2]s`, t.name, t.key, names.String(), values.String(), source(t, cols))
 	rows, err := tx.Query(ctx, sql, arrays(t, states, ls, cols)...)

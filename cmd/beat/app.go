@@ -223,7 +223,13 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 	a.limiter = ratelimit.New(a.rdb, ratelimit.Calls)
 	a.pauses = schedule.NewPauses(lg, a.db)
 	a.budget = retrieval.NewBudget(a.set, a.creds, a.limiter, a.queue, a.pauses, a.limits)
-	a.proj = projections.New(lg, a.db, a.pub, a.nc)
+	// A plan of its own for every batch would be made from copies of the whole batch.
+	fold, err := openPG(ctx, cfg.PGURL, 4, "plan_cache_mode", "force_generic_plan")
+	if err != nil {
+		return nil, err
+	}
+	a.close = append(a.close, fold.Close)
+	a.proj = projections.New(lg, fold, a.pub, a.nc)
 	a.reg.MustRegister(
 		counter("beat_rows_total", "Account and post rows written.", func() float64 {
 			return float64(a.proj.Stats.Accounts.Load() + a.proj.Stats.Posts.Load())
@@ -347,8 +353,11 @@ func (a *app) Run(taking context.Context, names []string) error {
 		}
 	}
 	if has("projections") {
-		r := lanes.New(a.lg, a.db, a.js, lanes.Config{Name: "project"}, a.proj.Handle)
-		g.Go(func() error { return r.Run(ctx) })
+		// Two, so that one works while the other waits for Postgres.
+		for range 2 {
+			r := lanes.New(a.lg, a.db, a.js, lanes.Config{Name: "project"}, a.proj.Handle)
+			g.Go(func() error { return r.Run(ctx) })
+		}
 	}
 	if has("bridge") {
 		if a.bridge == nil {

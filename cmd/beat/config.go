@@ -72,8 +72,9 @@ func pgURL(u string) (string, error) {
 	return u, nil
 }
 
-// openPG connects and checks that Postgres answers.
-func openPG(ctx context.Context, u string, conns int32) (*pgxpool.Pool, error) {
+// openPG connects and checks that Postgres answers. Settings are of its
+// sessions, name and value in turn.
+func openPG(ctx context.Context, u string, conns int32, settings ...string) (*pgxpool.Pool, error) {
 	u, err := pgURL(u)
 	if err != nil {
 		return nil, err
@@ -88,6 +89,9 @@ func openPG(ctx context.Context, u string, conns int32) (*pgxpool.Pool, error) {
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	cfg.ConnConfig.RuntimeParams["application_name"] = "beat"
 	cfg.ConnConfig.RuntimeParams["statement_timeout"] = "60000"
+	for i := 0; i+1 < len(settings); i += 2 {
+		cfg.ConnConfig.RuntimeParams[settings[i]] = settings[i+1]
+	}
 	db, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("postgres at %s: %w", place(cfg), err)
