@@ -17,11 +17,15 @@ type status struct {
 
 func success(message string) status { return status{Type: "SUCCESS", Message: message} }
 
+// A statusAnswer is an envelope with nothing in it: a business error, or a success
+// that says no more.
+type statusAnswer struct {
+	Status status `json:"status"`
+}
+
 // fail answers a business error: HTTP 200, the code is in the envelope.
 func fail(w http.ResponseWriter, code int, message string) {
-	reply(w, http.StatusOK, struct {
-		Status status `json:"status"`
-	}{status{"ERROR", message, code}})
+	reply(w, http.StatusOK, statusAnswer{status{"ERROR", message, code}})
 }
 
 type detail struct {
@@ -38,10 +42,12 @@ type problem struct {
 	Ctx  map[string]any `json:"ctx,omitempty"`
 }
 
+type invalidAnswer struct {
+	Detail []problem `json:"detail"`
+}
+
 func invalid(w http.ResponseWriter, problems ...problem) {
-	reply(w, http.StatusUnprocessableEntity, struct {
-		Detail []problem `json:"detail"`
-	}{problems})
+	reply(w, http.StatusUnprocessableEntity, invalidAnswer{problems})
 }
 
 // reply writes v as compact JSON, with UTF-8 unescaped.

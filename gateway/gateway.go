@@ -158,6 +158,12 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok")) //nolint:errcheck // the client is gone
 }
 
+// A readyAnswer says which servers do not answer, if any.
+type readyAnswer struct {
+	Missing map[string]string `json:"missing,omitempty"` // name → problem
+	Ready   bool              `json:"ready"`
+}
+
 func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()
@@ -170,8 +176,8 @@ func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(missing) > 0 {
-		reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "missing": missing})
+		reply(w, http.StatusServiceUnavailable, readyAnswer{missing, false})
 		return
 	}
-	reply(w, http.StatusOK, map[string]bool{"ready": true})
+	reply(w, http.StatusOK, readyAnswer{Ready: true})
 }
