@@ -36,9 +36,9 @@ type Config struct {
 	// Ready is what /readyz checks: name → problem, nil for none.
 	Ready   func(context.Context) map[string]error
 	Metrics http.Handler // serves /metrics; default none
-	// Why says why a task is not running, as JSON; its error wraps
-	// schedule.ErrNoTask when there is none. Default none: no such route.
-	Why func(ctx context.Context, task int64) (any, error)
+	// Why says why a task is not running; its error wraps schedule.ErrNoTask when
+	// there is none. Default none: no such route.
+	Why func(ctx context.Context, task int64) (Why, error)
 
 	// Supply makes a creator's own Graph token the credential of the handle,
 	// unless there is one that works. Default none: no routes that take tokens.

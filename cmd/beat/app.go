@@ -562,7 +562,10 @@ func (a *app) serve(ctx, taking context.Context) error {
 	cfg := gateway.Config{
 		CDNBase: a.cfg.CDN, Heartbeat: a.cfg.Heartbeat, Ready: a.ready,
 		Metrics: promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}),
-		Why:     func(ctx context.Context, id int64) (any, error) { return a.why(ctx, id) },
+		Why: func(ctx context.Context, id int64) (gateway.Why, error) {
+			w, err := a.why(ctx, id)
+			return gateway.Why(w), err
+		},
 		Supply: func(ctx context.Context, handle, token, userID string) error {
 			return a.creds.Supply(ctx, providers.Credential{Source: "graphapi", Handle: handle,
 				Fields: map[string]providers.Secret{"token": providers.Secret(token), "user_id": providers.Secret(userID)}})
