@@ -36,6 +36,7 @@ type Config struct {
 	// Ready is what /readyz checks: name → problem, nil for none.
 	Ready   func(context.Context) map[string]error
 	Metrics http.Handler // serves /metrics; default none
+	Version string       // of this build, for the document; default dev
 	// Why says why a task is not running; its error wraps schedule.ErrNoTask when
 	// there is none. Default none: no such route.
 	Why func(ctx context.Context, task int64) (Why, error)
@@ -68,6 +69,7 @@ type Gateway struct {
 	queue   *schedule.Queue
 	cfg     Config
 	up      atomic.Bool
+	doc     published
 	bulk    bulk
 	waiters waiters
 	drain   drain
@@ -125,7 +127,10 @@ func (g *Gateway) Handler() http.Handler {
 		// Whatever a request does, it is answered before its client gives up.
 		ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Wait+queryTimeout)
 		defer cancel()
-		routes.ServeHTTP(w, r.WithContext(ctx))
+		r = r.WithContext(ctx)
+		if op := routes.operation(w, r); op != nil {
+			op.handle(g, w, r)
+		}
 	})
 }
 
@@ -153,7 +158,9 @@ func (g *Gateway) setHeartbeat(w http.ResponseWriter, r *http.Request) {
 	g.heartbeat(w, r)
 }
 
-func healthz(w http.ResponseWriter, _ *http.Request) {
+func (g *Gateway) showMetrics(w http.ResponseWriter, r *http.Request) { g.cfg.Metrics.ServeHTTP(w, r) }
+
+func healthz(_ *Gateway, w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = w.Write([]byte("ok")) //nolint:errcheck // the client is gone
 }

@@ -63,5 +63,5 @@ func (g *Gateway) addToken(w http.ResponseWriter, r *http.Request) {
 	if _, ok := readObject(w, r); !ok {
 		return
 	}
-	reply(w, http.StatusOK, statusAnswer{success("Inserted Successfully")})
+	reply(w, http.StatusOK, doneAnswer{success("Inserted Successfully")})
 }

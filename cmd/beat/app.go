@@ -571,7 +571,7 @@ func (a *app) serve(ctx, taking context.Context) error {
 				Fields: map[string]providers.Secret{"token": providers.Secret(token), "user_id": providers.Secret(userID)}})
 		},
 		Validate: func(ctx context.Context, t gateway.Token) error { return a.validate(ctx, client, t) },
-		Send:     a.pub, Bulk: bulk,
+		Send:     a.pub, Bulk: bulk, Version: version,
 		Limiter: ratelimit.New(a.rdb, ratelimit.Requests), Sliding: a.cfg.SlidingLimits, OffPeak: a.cfg.OffPeak,
 	}
 	if a.cfg.unlimited {

@@ -61,6 +61,7 @@ type cli struct {
 	Doctor      doctorCmd      `cmd:"" help:"Check every dependency and say what to do."`
 	Sandbox     sandboxCmd     `cmd:"" help:"Serve the provider sandbox over HTTP."`
 	Bench       benchCmd       `cmd:"" help:"Measure the whole path through the sandbox."`
+	OpenAPI     openAPICmd     `cmd:"" name:"openapi" help:"Print the document of the HTTP API, OpenAPI 3.1."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
