@@ -12,7 +12,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"beat/providers/ratelimit"
 	"beat/streams/schedule"
@@ -36,7 +36,8 @@ type Config struct {
 	// Ready is what /readyz checks: name → problem, nil for none.
 	Ready   func(context.Context) map[string]error
 	Metrics http.Handler // serves /metrics; default none
-	Version string       // of this build, for the document; default dev
+	Border  Border
+	Version string // of this build, for the document; default dev
 	// Why says why a task is not running; its error wraps schedule.ErrNoTask when
 	// there is none. Default none: no such route.
 	Why func(ctx context.Context, task int64) (Why, error)
@@ -74,6 +75,10 @@ type Gateway struct {
 	waiters waiters
 	drain   drain
 	metrics limitMetrics
+
+	crowd    *crowd
+	away     *prometheus.CounterVec // reason
+	underWay prometheus.Collector
 }
 
 // bulk is where the routes of scrape requests go, so that many of them do not keep
@@ -94,44 +99,16 @@ func New(lg *slog.Logger, db *pgxpool.Pool, q *schedule.Queue, cfg Config) *Gate
 	if cfg.OffPeak == (Hours{}) {
 		cfg.OffPeak = Hours{1 * time.Hour, 5 * time.Hour}
 	}
+	cfg.Border = cfg.Border.withDefaults()
 	cfg.CDNBase = strings.TrimRight(cfg.CDNBase, "/")
-	g := &Gateway{lg: lg, db: db, queue: q, cfg: cfg, metrics: newLimitMetrics()}
+	g := &Gateway{lg: lg, db: db, queue: q, cfg: cfg, metrics: newLimitMetrics(), crowd: newCrowd(cfg.Border.Requests, cfg.Border.PerClient)}
+	g.measureBorder()
 	g.bulk = bulk{db, q}
 	if cfg.Bulk != nil {
 		g.bulk = bulk{cfg.Bulk, schedule.NewQueue(cfg.Bulk, q.Lease())}
 	}
 	g.up.Store(cfg.Heartbeat)
 	return g
-}
-
-// Handler returns the routes.
-func (g *Gateway) Handler() http.Handler {
-	routes := newRouter(g.routes())
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			p := recover()
-			if p == nil {
-				return
-			}
-			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(p)
-			}
-			g.lg.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path, "panic", p)
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			w.WriteHeader(http.StatusInternalServerError)
-			_, _ = w.Write([]byte("Internal Server Error")) //nolint:errcheck // the client is gone
-		}()
-		if g.Draining() {
-			w.Header().Set("Connection", "close") // the next request goes to another process
-		}
-		// Whatever a request does, it is answered before its client gives up.
-		ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Wait+queryTimeout)
-		defer cancel()
-		r = r.WithContext(ctx)
-		if op := routes.operation(w, r); op != nil {
-			op.handle(g, w, r)
-		}
-	})
 }
 
 func (g *Gateway) heartbeat(w http.ResponseWriter, _ *http.Request) {

@@ -140,7 +140,7 @@ func newLimitMetrics() limitMetrics {
 // Collectors are the gateway's metrics, to be registered once.
 func (g *Gateway) Collectors() []prometheus.Collector {
 	m := g.metrics
-	return []prometheus.Collector{m.refused, m.deferred, m.alerts, m.used}
+	return []prometheus.Collector{m.refused, m.deferred, m.alerts, m.used, g.away, g.underWay}
 }
 
 var errLimited = errors.New("a limit is reached")

@@ -380,7 +380,7 @@ func TestW9_5_AlertsOnceInTheFleet(t *testing.T) {
 	if counted("50") != 1 || counted("80") != 1 {
 		t.Errorf("counted %v and %v alerts, want one each", counted("50"), counted("80"))
 	}
-	if len(s.g.Collectors()) != 4 {
+	if len(s.g.Collectors()) != 6 {
 		t.Errorf("got %d collectors", len(s.g.Collectors()))
 	}
 	// A new window is told of anew.

@@ -201,7 +201,11 @@ func (o *operation) describe(path string) *apiOperation {
 	}
 	for _, a := range slices.Concat(o.answers, o.common()) {
 		code := strconv.Itoa(a.code)
-		if out.Responses[code] == nil { // what the table says goes before what all have
+		switch {
+		case out.Responses[code] != nil: // what the table says goes before what all have
+		case a.code == http.StatusOK && o.contract != "" && o.bounded():
+			out.Responses[code] = a.with(fails("limited")).describe()
+		default:
 			out.Responses[code] = a.describe()
 		}
 	}
@@ -222,7 +226,25 @@ func (o *operation) common() []answer {
 			answer{http.StatusBadRequest, "The body could not be read, or is not UTF-8.", []form{{detail{}, "bad-body"}}, nil},
 			answer{http.StatusRequestEntityTooLarge, "The body is too large.", []form{{detail{}, "large-body"}}, nil})
 	}
+	if o.scope > access.Open {
+		out = append(out,
+			answer{http.StatusUnauthorized, "A token is needed, or the one given is not known.", []form{{detail{}, "unauthorized"}}, nil},
+			answer{http.StatusForbidden, "The token has too small a scope.", []form{{detail{}, "forbidden"}}, nil})
+	}
+	if o.contract == "" && o.bounded() {
+		out = append(out,
+			answer{http.StatusTooManyRequests, "Too many requests of this client are under way. Retry-After says when to ask again.", []form{{detail{}, "too-many-of-client"}}, nil},
+			answer{http.StatusServiceUnavailable, "Too many requests are under way. Retry-After says when to ask again.", []form{{detail{}, "too-many"}}, nil})
+	}
 	return out
+}
+
+// with is the answer with one more form, if it does not have that.
+func (a answer) with(f form) answer {
+	if !slices.ContainsFunc(a.forms, func(has form) bool { return has.example == f.example }) {
+		a.forms = append(slices.Clip(a.forms), f)
+	}
+	return a
 }
 
 func (a answer) describe() *apiResponse {

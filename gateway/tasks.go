@@ -79,7 +79,11 @@ func created(task int64) createdAnswer {
 // readObject reads a body that has to be a JSON object, whatever it calls itself.
 // Of one that is not the client has been told.
 func readObject(w http.ResponseWriter, r *http.Request) (members map[string]json.RawMessage, ok bool) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var body []byte
+	err := error(&http.MaxBytesError{Limit: maxBody})
+	if r.ContentLength <= maxBody { // who says so beforehand is not listened to
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		reply(w, http.StatusRequestEntityTooLarge, detail{"Request body is larger than 1 MiB"})
@@ -89,6 +93,7 @@ func readObject(w http.ResponseWriter, r *http.Request) (members map[string]json
 		reply(w, http.StatusBadRequest, detail{"There was an error parsing the body"})
 		return nil, false
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) //nolint:errcheck // it is over; tests have no connection
 	var wrong check
 	var syntax *json.SyntaxError
 	switch text := bytes.TrimSpace(body); {
