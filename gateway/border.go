@@ -32,6 +32,7 @@ type Border struct {
 	PerClient int           // likewise of one token or address; default 512: many users come through one gateway
 	Header    time.Duration // to send all headers in; default 10s
 	Body      time.Duration // to send all of a body in; default 30s
+	Answer    time.Duration // to read an answer in, beside a second for each 256 KiB; default 30s
 }
 
 func (b Border) withDefaults() Border {
@@ -50,6 +51,9 @@ func (b Border) withDefaults() Border {
 	if b.Body <= 0 {
 		b.Body = 30 * time.Second
 	}
+	if b.Answer <= 0 {
+		b.Answer = 30 * time.Second
+	}
 	return b
 }
 
@@ -66,8 +70,8 @@ func (g *Gateway) Server() *http.Server {
 	return &http.Server{
 		Handler:           g.Handler(),
 		ReadHeaderTimeout: g.cfg.Border.Header,
-		// Begins with the headers. Who does not read his answer keeps it no longer.
-		WriteTimeout:   g.cfg.Border.Body + g.cfg.Wait + queryTimeout + 30*time.Second,
+		// From the headers on; answering.Write has a closer bound.
+		WriteTimeout:   g.cfg.Border.Body + g.cfg.Wait + queryTimeout + 2*g.cfg.Border.Answer,
 		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: maxHeader,
 		ErrorLog:       slog.NewLogLogger(serverLog{g.lg.Handler()}, slog.LevelDebug),
@@ -107,7 +111,7 @@ func (g *Gateway) measureBorder() {
 func (g *Gateway) Handler() http.Handler {
 	routes := newRouter(g.routes())
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		w := &answering{ResponseWriter: out}
+		w := &answering{ResponseWriter: out, most: g.cfg.Border.Answer}
 		defer g.recovered(w, r)
 		if g.Draining() {
 			w.Header().Set("Connection", "close") // the next request goes to another process
@@ -137,11 +141,38 @@ func (g *Gateway) Handler() http.Handler {
 			}
 			defer leave()
 		}
+		if op.heavy {
+			leave, ok := g.heavyPlace(r.Context())
+			if !ok {
+				g.away.WithLabelValues(fullForAll).Inc()
+				op.busy(w, fullForAll)
+				return
+			}
+			defer leave()
+		}
 		// Whatever a request does, it is answered before its client gives up.
 		ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Wait+queryTimeout)
 		defer cancel()
 		op.handle(g, w, r.WithContext(ctx))
 	})
+}
+
+// heavyPlaces is how many answers of megabytes are made or sent at once, and
+// heavyWait how long one more waits for a place.
+const (
+	heavyPlaces = 8
+	heavyWait   = 2 * time.Second
+)
+
+// heavyPlace bounds the memory of answers that are as long as the client asks for,
+// and that it may be slow to read.
+func (g *Gateway) heavyPlace(ctx context.Context) (leave func(), ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, heavyWait)
+	defer cancel()
+	if g.heavy.Acquire(ctx, 1) != nil {
+		return nil, false
+	}
+	return func() { g.heavy.Release(1) }, true
 }
 
 // bounded reports whether an operation counts among the requests under way.
@@ -199,9 +230,11 @@ func (g *Gateway) allowed(w http.ResponseWriter, r *http.Request, op *operation,
 	return false
 }
 
-// answering knows whether an answer has begun.
+// answering knows whether an answer has begun, and hangs up on who does not read
+// it.
 type answering struct {
 	http.ResponseWriter
+	most  time.Duration
 	begun bool
 }
 
@@ -212,6 +245,8 @@ func (a *answering) WriteHeader(code int) {
 
 func (a *answering) Write(b []byte) (int, error) {
 	a.begun = true
+	most := a.most + time.Duration(len(b)>>18)*time.Second
+	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(most)) //nolint:errcheck // tests have no connection
 	return a.ResponseWriter.Write(b)
 }
 

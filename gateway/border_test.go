@@ -137,7 +137,6 @@ func TestTooMany(t *testing.T) {
 		}
 	}
 	const mine, other, third = "[2001:db8::1]:1", "192.0.2.7:1", "192.0.2.8:1"
-	limited := `{"status":{"type":"ERROR","message":"Concurrency Limit Exceeded","code":2}}`
 	hold(mine, "")
 	hold("[2001:db8::ffff]:2", "") // the same network
 	expect("GET", "/tasks/1/why", mine, "", 429, `{"detail":"Too many of your requests are under way"}`)
@@ -163,7 +162,7 @@ func TestTooMany(t *testing.T) {
 // where it was, and neither what it was about. An answer that has begun breaks off.
 func TestPanic(t *testing.T) {
 	t.Parallel()
-	var log syncBuffer
+	var log lines
 	var begin bool
 	g := New(slog.New(slog.NewTextHandler(&log, nil)), nil, nil, Config{Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if begin {
@@ -195,23 +194,6 @@ func TestPanic(t *testing.T) {
 	if err == nil {
 		t.Error("half an answer is taken for a whole one")
 	}
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // listen serves g as cmd/beat does.
@@ -287,6 +269,51 @@ func TestSlowClients(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who does not read an answer is hung up on, and keeps no place.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	ended := make(chan error, 1)
+	g := New(slog.New(slog.DiscardHandler), nil, nil, Config{Border: Border{Answer: 200 * time.Millisecond}, Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		piece := make([]byte, 64<<10)
+		for {
+			if _, err := w.Write(piece); err != nil {
+				ended <- err
+				return
+			}
+		}
+	})})
+	c, err := net.Dial("tcp", listen(t, g))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("nobody hangs up on who does not read")
+	}
+}
+
+// Answers that may be long are made a few at a time; one more waits for a moment,
+// and is then one too many.
+func TestHeavyAnswers(t *testing.T) {
+	t.Parallel()
+	s := open(t, Config{})
+	if err := s.g.heavy.Acquire(t.Context(), heavyPlaces); err != nil {
+		t.Fatal(err)
+	}
+	s.expect("GET", "/list_scrape_data/42", "", 200, limited)
+	s.expect("GET", "/scrape_request_log/flow/7", "", 200, failed("scrape log not found for scrape_id - 7", 404)) // is none
+	time.AfterFunc(heavyWait/4, func() { s.g.heavy.Release(heavyPlaces) })
+	s.expect("GET", "/list_scrape_data/42", "", 200, `{"account_id":"42","scrape_list":[]}`)
 }
 
 // Connections of one client are bounded, and those beyond are hung up on at once,

@@ -20,6 +20,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"beat/providers/ratelimit"
 	"beat/streams/schedule"
@@ -77,6 +78,7 @@ type Gateway struct {
 	metrics limitMetrics
 
 	crowd    *crowd
+	heavy    *semaphore.Weighted
 	away     *prometheus.CounterVec // reason
 	underWay prometheus.Collector
 }
@@ -101,7 +103,7 @@ func New(lg *slog.Logger, db *pgxpool.Pool, q *schedule.Queue, cfg Config) *Gate
 	}
 	cfg.Border = cfg.Border.withDefaults()
 	cfg.CDNBase = strings.TrimRight(cfg.CDNBase, "/")
-	g := &Gateway{lg: lg, db: db, queue: q, cfg: cfg, metrics: newLimitMetrics(), crowd: newCrowd(cfg.Border.Requests, cfg.Border.PerClient)}
+	g := &Gateway{lg: lg, db: db, queue: q, cfg: cfg, metrics: newLimitMetrics(), crowd: newCrowd(cfg.Border.Requests, cfg.Border.PerClient), heavy: semaphore.NewWeighted(heavyPlaces)}
 	g.measureBorder()
 	g.bulk = bulk{db, q}
 	if cfg.Bulk != nil {

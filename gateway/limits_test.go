@@ -51,6 +51,12 @@ func (l *lines) count(s string) int {
 	return strings.Count(l.b.String(), s)
 }
 
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func openLimited(t *testing.T, cfg Config) *limitedSite {
 	t.Helper()
 	rdb := dialRedis(t, servertest.Redis(t))

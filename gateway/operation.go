@@ -15,6 +15,7 @@ type operation struct {
 	handle   func(*Gateway, http.ResponseWriter, *http.Request)
 	contract string // its number in contract/http.md; "": it is for operators
 	scope    access.Scope
+	heavy    bool // an answer may have megabytes
 
 	id      string // operationId: its name in clients
 	group   string // one of groups

@@ -143,7 +143,7 @@ func table() []route {
 				body:    &body{"All of it is required; status and retry_count are stored.", updateBody(), []string{"task-update"}},
 				answers: []answer{{200, "It is stored. Business errors come with this status too.", []form{{doneAnswer{}, "task-updated"}, fails("task-missing")}, nil}, refused("invalid-body")}}}},
 		{path: "/list_scrape_data/{account_id}", verbs: verbs{
-			"GET": {handle: (*Gateway).listTasks, contract: "R14", scope: access.Read, id: "listTasks", group: onTasks, summary: "The newest tasks of an account",
+			"GET": {handle: (*Gateway).listTasks, contract: "R14", scope: access.Read, heavy: true, id: "listTasks", group: onTasks, summary: "The newest tasks of an account",
 				params:  []param{{name: "size", in: "query", about: "At most this many, up to 10,000; 10 without it.", example: 10, schema: &jsonschema.Schema{Type: "integer", Minimum: new(0.0)}}},
 				answers: []answer{{200, "The tasks, without an envelope; business errors have one.", []form{{listAnswer{}, "task-list"}, fails("task-list-failed")}, nil}}}}},
 		{path: "/tasks/{id}/why", in: func(c Config) bool { return c.Why != nil }, verbs: verbs{
