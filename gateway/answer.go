@@ -8,20 +8,32 @@ import (
 	"time"
 )
 
-// status of an envelope. Only errors have a code in it.
+// status of an envelope.
 type status struct {
-	Type    string `json:"type"`
+	Type    string `json:"type"` // SUCCESS
+	Message string `json:"message"`
+}
+
+func success(message string) status { return status{"SUCCESS", message} }
+
+type errorStatus struct {
+	Type    string `json:"type"` // ERROR
 	Message string `json:"message"`
 	Code    int    `json:"code,omitempty"`
 }
 
-func success(message string) status { return status{Type: "SUCCESS", Message: message} }
+// A doneAnswer is a success that says no more.
+type doneAnswer struct {
+	Status status `json:"status"`
+}
+
+type errorAnswer struct {
+	Status errorStatus `json:"status"`
+}
 
 // fail answers a business error: HTTP 200, the code is in the envelope.
 func fail(w http.ResponseWriter, code int, message string) {
-	reply(w, http.StatusOK, struct {
-		Status status `json:"status"`
-	}{status{"ERROR", message, code}})
+	reply(w, http.StatusOK, errorAnswer{errorStatus{"ERROR", message, code}})
 }
 
 type detail struct {
@@ -38,10 +50,12 @@ type problem struct {
 	Ctx  map[string]any `json:"ctx,omitempty"`
 }
 
+type invalidAnswer struct {
+	Detail []problem `json:"detail"`
+}
+
 func invalid(w http.ResponseWriter, problems ...problem) {
-	reply(w, http.StatusUnprocessableEntity, struct {
-		Detail []problem `json:"detail"`
-	}{problems})
+	reply(w, http.StatusUnprocessableEntity, invalidAnswer{problems})
 }
 
 // reply writes v as compact JSON, with UTF-8 unescaped.

@@ -29,14 +29,17 @@ func (g *Gateway) channelID(w http.ResponseWriter, r *http.Request) {
 		g.unanswered(w, r, err, 400, message)
 		return
 	}
-	type channelID struct {
-		Handle string `json:"handle"` // as asked for
-		ID     string `json:"channel_id"`
-	}
-	reply(w, http.StatusOK, struct {
-		Status   status    `json:"status"`
-		Response channelID `json:"response"`
-	}{success("Channel ID Retrieved"), channelID{handle, id}})
+	reply(w, http.StatusOK, channelAnswer{success("Channel ID Retrieved"), channelID{handle, id}})
+}
+
+type channelID struct {
+	Handle string `json:"handle"` // as asked for
+	ID     string `json:"channel_id"`
+}
+
+type channelAnswer struct {
+	Status   status    `json:"status"`
+	Response channelID `json:"response"`
 }
 
 func (g *Gateway) findChannel(ctx context.Context, handle string) (string, error) {

@@ -12,7 +12,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -20,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"beat/providers/ratelimit"
 	"beat/streams/schedule"
@@ -36,9 +37,11 @@ type Config struct {
 	// Ready is what /readyz checks: name → problem, nil for none.
 	Ready   func(context.Context) map[string]error
 	Metrics http.Handler // serves /metrics; default none
-	// Why says why a task is not running, as JSON; its error wraps
-	// schedule.ErrNoTask when there is none. Default none: no such route.
-	Why func(ctx context.Context, task int64) (any, error)
+	Border  Border
+	Version string // of this build, for the document; default dev
+	// Why says why a task is not running; its error wraps schedule.ErrNoTask when
+	// there is none. Default none: no such route.
+	Why func(ctx context.Context, task int64) (Why, error)
 
 	// Supply makes a creator's own Graph token the credential of the handle,
 	// unless there is one that works. Default none: no routes that take tokens.
@@ -68,10 +71,16 @@ type Gateway struct {
 	queue   *schedule.Queue
 	cfg     Config
 	up      atomic.Bool
+	doc     published
 	bulk    bulk
 	waiters waiters
 	drain   drain
 	metrics limitMetrics
+
+	crowd    *crowd
+	heavy    *semaphore.Weighted
+	away     *prometheus.CounterVec // reason
+	underWay prometheus.Collector
 }
 
 // bulk is where the routes of scrape requests go, so that many of them do not keep
@@ -92,41 +101,16 @@ func New(lg *slog.Logger, db *pgxpool.Pool, q *schedule.Queue, cfg Config) *Gate
 	if cfg.OffPeak == (Hours{}) {
 		cfg.OffPeak = Hours{1 * time.Hour, 5 * time.Hour}
 	}
+	cfg.Border = cfg.Border.withDefaults()
 	cfg.CDNBase = strings.TrimRight(cfg.CDNBase, "/")
-	g := &Gateway{lg: lg, db: db, queue: q, cfg: cfg, metrics: newLimitMetrics()}
+	g := &Gateway{lg: lg, db: db, queue: q, cfg: cfg, metrics: newLimitMetrics(), crowd: newCrowd(cfg.Border.Requests, cfg.Border.PerClient), heavy: semaphore.NewWeighted(heavyPlaces)}
+	g.measureBorder()
 	g.bulk = bulk{db, q}
 	if cfg.Bulk != nil {
 		g.bulk = bulk{cfg.Bulk, schedule.NewQueue(cfg.Bulk, q.Lease())}
 	}
 	g.up.Store(cfg.Heartbeat)
 	return g
-}
-
-// Handler returns the routes.
-func (g *Gateway) Handler() http.Handler {
-	routes := newRouter(g.routes())
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			p := recover()
-			if p == nil {
-				return
-			}
-			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(p)
-			}
-			g.lg.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path, "panic", p)
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			w.WriteHeader(http.StatusInternalServerError)
-			_, _ = w.Write([]byte("Internal Server Error")) //nolint:errcheck // the client is gone
-		}()
-		if g.Draining() {
-			w.Header().Set("Connection", "close") // the next request goes to another process
-		}
-		// Whatever a request does, it is answered before its client gives up.
-		ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Wait+queryTimeout)
-		defer cancel()
-		routes.ServeHTTP(w, r.WithContext(ctx))
-	})
 }
 
 func (g *Gateway) heartbeat(w http.ResponseWriter, _ *http.Request) {
@@ -153,9 +137,17 @@ func (g *Gateway) setHeartbeat(w http.ResponseWriter, r *http.Request) {
 	g.heartbeat(w, r)
 }
 
-func healthz(w http.ResponseWriter, _ *http.Request) {
+func (g *Gateway) showMetrics(w http.ResponseWriter, r *http.Request) { g.cfg.Metrics.ServeHTTP(w, r) }
+
+func healthz(_ *Gateway, w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = w.Write([]byte("ok")) //nolint:errcheck // the client is gone
+}
+
+// A readyAnswer says which servers do not answer, if any.
+type readyAnswer struct {
+	Missing map[string]string `json:"missing,omitempty"` // name → problem
+	Ready   bool              `json:"ready"`
 }
 
 func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
@@ -170,8 +162,8 @@ func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(missing) > 0 {
-		reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "missing": missing})
+		reply(w, http.StatusServiceUnavailable, readyAnswer{missing, false})
 		return
 	}
-	reply(w, http.StatusOK, map[string]bool{"ready": true})
+	reply(w, http.StatusOK, readyAnswer{Ready: true})
 }

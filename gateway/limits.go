@@ -140,7 +140,7 @@ func newLimitMetrics() limitMetrics {
 // Collectors are the gateway's metrics, to be registered once.
 func (g *Gateway) Collectors() []prometheus.Collector {
 	m := g.metrics
-	return []prometheus.Collector{m.refused, m.deferred, m.alerts, m.used}
+	return []prometheus.Collector{m.refused, m.deferred, m.alerts, m.used, g.away, g.underWay}
 }
 
 var errLimited = errors.New("a limit is reached")
@@ -152,11 +152,7 @@ type putOff int64
 func (p putOff) Error() string { return "put off to task " + strconv.FormatInt(int64(p), 10) }
 
 func (p putOff) reply(w http.ResponseWriter) {
-	reply(w, http.StatusOK, struct {
-		Status   status `json:"status"`
-		Code     int    `json:"code"`
-		ScrapeID int64  `json:"scrape_id"`
-	}{success("Scrape request log added"), 200, int64(p)})
+	reply(w, http.StatusOK, created(int64(p)))
 }
 
 // limits are the specs of route for entity, the daily budget first.

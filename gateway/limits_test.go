@@ -51,6 +51,12 @@ func (l *lines) count(s string) int {
 	return strings.Count(l.b.String(), s)
 }
 
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func openLimited(t *testing.T, cfg Config) *limitedSite {
 	t.Helper()
 	rdb := dialRedis(t, servertest.Redis(t))
@@ -380,7 +386,7 @@ func TestW9_5_AlertsOnceInTheFleet(t *testing.T) {
 	if counted("50") != 1 || counted("80") != 1 {
 		t.Errorf("counted %v and %v alerts, want one each", counted("50"), counted("80"))
 	}
-	if len(s.g.Collectors()) != 4 {
+	if len(s.g.Collectors()) != 6 {
 		t.Errorf("got %d collectors", len(s.g.Collectors()))
 	}
 	// A new window is told of anew.

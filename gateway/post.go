@@ -49,6 +49,19 @@ type providedPost struct {
 	AsOf  *string `json:"as_of,omitempty"`
 }
 
+// A plainPost is a post as R9 answers it.
+type plainPost struct {
+	Platform  string  `json:"platform"`
+	Shortcode *string `json:"shortcode"`
+	Handle    *string `json:"handle"`
+	postBody
+}
+
+type postAnswer[P providedPost | plainPost] struct {
+	Status status `json:"status"`
+	Post   P      `json:"post"`
+}
+
 // The labels of data_provider.
 const (
 	fromGraph = "GRAPHAPI" // of stories too, whoever has told of them (sic)
@@ -104,10 +117,7 @@ func (g *Gateway) byShortcode(w http.ResponseWriter, r *http.Request) {
 		post, err = g.fromOthers(ctx, shortcode, handle, g.cfg.Wait-most)
 	}
 	if err == nil {
-		reply(w, http.StatusOK, struct {
-			Status status        `json:"status"`
-			Post   *providedPost `json:"post"`
-		}{success("Post Retrieved"), post})
+		reply(w, http.StatusOK, postAnswer[providedPost]{success("Post Retrieved"), *post})
 		return
 	}
 	code, message := told(err)
@@ -178,21 +188,9 @@ func (g *Gateway) byType(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		g.unanswered(w, r, err, 404, kind+" not found - "+saying(err))
 	case story:
-		reply(w, http.StatusOK, struct {
-			Status status        `json:"status"`
-			Post   *providedPost `json:"post"`
-		}{success("Stories Retrieved"), post.provided(fromGraph)})
+		reply(w, http.StatusOK, postAnswer[providedPost]{success("Stories Retrieved"), *post.provided(fromGraph)})
 	default:
-		type plainPost struct {
-			Platform  string  `json:"platform"`
-			Shortcode *string `json:"shortcode"`
-			Handle    *string `json:"handle"`
-			postBody
-		}
-		reply(w, http.StatusOK, struct {
-			Status status    `json:"status"`
-			Post   plainPost `json:"post"`
-		}{success(kind + " Retrieved"), plainPost{platform, post.Shortcode, post.Handle, post.postBody}})
+		reply(w, http.StatusOK, postAnswer[plainPost]{success(kind + " Retrieved"), plainPost{platform, post.Shortcode, post.Handle, post.postBody}})
 	}
 }
 

@@ -117,10 +117,20 @@ func unsupported(w http.ResponseWriter, platform string) {
 
 // retrieved answers R1 to R6.
 func retrieved(w http.ResponseWriter, profile any) {
-	reply(w, http.StatusOK, struct {
-		Status  status `json:"status"`
-		Profile any    `json:"profile"`
-	}{success("Profile Retrieved"), profile})
+	reply(w, http.StatusOK, profileAnswer[any]{success("Profile Retrieved"), profile})
+}
+
+// P is one of account, channel, nestedProfile, creatorProfile and creatorAudience.
+type profileAnswer[P any] struct {
+	Status  status `json:"status"`
+	Profile P      `json:"profile"`
+}
+
+// A nestedProfile is R4's profile object.
+type nestedProfile struct {
+	Platform string  `json:"platform"`
+	Handle   *string `json:"handle"`
+	Profile  account `json:"profile"`
 }
 
 // byHandle is R1 and R2: the stored profile, refreshed first when it is older
@@ -196,11 +206,7 @@ func (g *Gateway) byProfileID(w http.ResponseWriter, r *http.Request) {
 	}
 	a := *row.(*account) //nolint:errcheck // readInstagramByID made it
 	a.Platform = ""      // it is beside it
-	retrieved(w, struct {
-		Platform string  `json:"platform"`
-		Handle   *string `json:"handle"`
-		Profile  account `json:"profile"`
-	}{platform, a.Handle, a})
+	retrieved(w, nestedProfile{platform, a.Handle, a})
 }
 
 // unanswered answers a request for a profile that err has come of.

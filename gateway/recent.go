@@ -79,15 +79,18 @@ func (g *Gateway) recent(w http.ResponseWriter, r *http.Request) {
 			posts[i].Metrics.Reach = 0
 		}
 	}
-	type recentPosts struct {
-		Platform  string `json:"platform"`
-		ProfileID string `json:"profile_id"`
-		Posts     []post `json:"recent_posts"`
-	}
-	reply(w, http.StatusOK, struct {
-		Status status      `json:"status"`
-		Data   recentPosts `json:"data"`
-	}{success("Recent Posts Retrieved"), recentPosts{platform, id, posts}})
+	reply(w, http.StatusOK, recentAnswer{success("Recent Posts Retrieved"), recentPosts{platform, id, posts}})
+}
+
+type recentPosts struct {
+	Platform  string `json:"platform"`
+	ProfileID string `json:"profile_id"`
+	Posts     []post `json:"recent_posts"`
+}
+
+type recentAnswer struct {
+	Status status      `json:"status"`
+	Data   recentPosts `json:"data"`
 }
 
 // withRecent is an account with its recent posts and their averages.

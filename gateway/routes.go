@@ -2,222 +2,193 @@ package gateway
 
 import (
 	"net/http"
-	"net/url"
-	"slices"
-	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"beat/gateway/access"
 )
 
-// verbs are the methods of one path.
-type verbs map[string]http.HandlerFunc
-
-func (v verbs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h, ok := v[r.Method]; ok {
-		h(w, r)
-		return
-	}
-	allow := make([]string, 0, len(v))
-	for m := range v {
-		allow = append(allow, m)
-	}
-	slices.Sort(allow)
-	w.Header().Set("Allow", strings.Join(allow, ", "))
-	reply(w, http.StatusMethodNotAllowed, detail{"Method Not Allowed"})
+// The groups of operations, in the order of the document.
+var groups = []struct{ name, about string }{
+	{onProfiles, "Stored profiles, refreshed first when they are old. Who asks waits for the refresh, for less than a minute."},
+	{onPosts, "Posts of Instagram, and YouTube's channel ids."},
+	{onTasks, "What is to be done: each task is one run of a flow."},
+	{onTokens, "Tokens of creators at Graph. The tokens with which this API is asked are made by beat token new."},
+	{onProcess, "State of the process, for load balancers, deployments and monitoring."},
 }
 
-// A route is a path. Its segments in braces are parameters: any text but none,
-// and none with a slash.
-type route struct {
-	path  string
-	verbs verbs
+const (
+	onProfiles = "profiles"
+	onPosts    = "posts"
+	onTasks    = "tasks"
+	onTokens   = "tokens"
+	onProcess  = "process"
+)
+
+// inPath are the parameters of paths, by name.
+var inPath = map[string]param{
+	"platform": {about: "In lower case, or all in upper case.", example: "instagram",
+		schema: oneOfTexts("instagram", "youtube", "shopify", "INSTAGRAM", "YOUTUBE", "SHOPIFY")},
+	"handle":     {about: "Instagram's user name, in any case, or YouTube's channel id.", example: "wanderlens.studio", schema: schemaOf("string")},
+	"id":         {about: "Instagram's profile id or YouTube's channel id.", example: "4815162342", schema: schemaOf("string")},
+	"profile_id": {about: "Instagram's profile id.", example: "4815162342", schema: schemaOf("string")},
+	"shortcode":  {about: "Shortcode of the post; of a story, its id.", example: "CxQ7aBcD123", schema: schemaOf("string")},
+	"post_type":  {about: "story, or reels, image, carousel or any other word for a post.", example: "reels", schema: schemaOf("string")},
+	"flow":       {about: "Ignored: the flow of the body counts.", example: "refresh_profile_by_handle", schema: schemaOf("string")},
+	"scrape_id":  {about: "Id of the task.", example: 88213457, schema: schemaOf("integer")},
+	"account_id": {about: "The account that the tasks were created for.", example: "42", schema: schemaOf("string")},
 }
 
-// routes are read from top to bottom, so those with more words of their own come
-// first (contract/http.md 2).
-func (g *Gateway) routes() []route {
-	all := []route{
-		{"/heartbeat", verbs{"GET": g.heartbeat, "PUT": g.setHeartbeat}},
-		{"/healthz", verbs{"GET": healthz, "HEAD": healthz}},
-		{"/readyz", verbs{"GET": g.readyz, "HEAD": g.readyz}},
-		{"/profiles/{platform}/byhandle/{handle}", verbs{"GET": g.byHandle}},
-		{"/social-profile-service/{platform}/byhandle/{handle}", verbs{"GET": g.byHandle}},
-		{"/profiles/{platform}/byid/{id}", verbs{"GET": g.byID}},
-		{"/profiles/{platform}/byprofileid/{profile_id}", verbs{"GET": g.byProfileID}},
-		{"/recent/posts/{platform}/byprofileid/{profile_id}", verbs{"GET": g.recent}},
-		{"/posts/{platform}/byshortcode/{shortcode}", verbs{"GET": g.byShortcode}},
-		{"/posts/{platform}/{post_type}/{shortcode}", verbs{"GET": g.byType}},
-		{"/youtube/channel/byhandle/{handle}", verbs{"GET": g.channelID}},
-		// GET reads by id, POST takes the flow from its body.
-		{"/scrape_request_log/flow/{flow}", verbs{"GET": g.readTask, "POST": g.createTask}},
-		{"/scrape_request_log/flow/update/{scrape_id}", verbs{"POST": g.updateTask}},
-		{"/list_scrape_data/{account_id}", verbs{"GET": g.listTasks}},
-		{"/token/validate", verbs{"GET": g.validateToken}},
-		{"/tokens", verbs{"POST": g.addToken}},
-	}
-	if g.cfg.Supply != nil {
-		all = append(all,
-			route{"/profiles/{platform}/byhandle/{handle}/insights", verbs{"GET": g.creatorInsights}},
-			route{"/profiles/{platform}/byhandle/{handle}/audienceinsights", verbs{"GET": g.audienceInsights}})
-	}
-	if g.cfg.Why != nil {
-		all = append(all, route{"/tasks/{id}/why", verbs{"GET": g.whyTask}})
-	}
-	if g.cfg.Metrics != nil {
-		all = append(all, route{"/metrics", verbs{"GET": g.cfg.Metrics.ServeHTTP}})
-	}
-	return all
+// The parameters that several operations have.
+var (
+	urgentParam = param{name: "urgent", in: "query", schema: &jsonschema.Schema{AnyOf: []*jsonschema.Schema{schemaOf("boolean"), oneOfTexts(words...)}},
+		about: "false lets the refresh wait for the off-peak hours when the day's budget is nearly used; the answer is then the id of its task.", example: false}
+	graphToken  = queryText("token", "The creator's token at Graph. It becomes the credential of the handle, unless that has one that works.", "EAAB…")
+	graphUser   = queryText("user_id", "The creator's user id at Graph.", "17841400000000000")
+	taskInPath  = param{name: "id", in: "path", about: "Id of the task.", example: 88213457, schema: schemaOf("integer")}
+	notRefresh  = declared("third_party_fallback", "Without effect.", false)
+	ofInstagram = param{name: "platform", in: "path", about: "Instagram alone, in any case.", example: "INSTAGRAM", schema: oneOfTexts("INSTAGRAM", "instagram")}
+)
+
+const (
+	envelope = "The profile. Business errors come with this status too: look at status.type."
+	wrongful = "What is wrong with which parameter."
+)
+
+// refused are the answers to requests that are wrong.
+func refused(example string) answer {
+	return answer{http.StatusUnprocessableEntity, wrongful, []form{{invalidAnswer{}, example}}, nil}
 }
 
-// A router finds the route of a path. It takes paths as they are: net/http's mux
-// would send a client that asks for the handle ".." elsewhere.
-type router []struct {
-	route
-	segments []string
+// table is every route. It is read from top to bottom, so those with more words of
+// their own come first (contract/http.md 2). It is the one place that says what
+// there is: the router, the scopes and the document are made of it.
+func table() []route {
+	byHandle := operation{handle: (*Gateway).byHandle, contract: "R1", scope: access.Refresh, id: "getProfileByHandle", group: onProfiles,
+		summary: "Profile by handle",
+		about: "The stored profile, refreshed first when it is missing or older than a day. full_refresh reads posts too, and is limited; " +
+			"Concurrency Limit Exceeded has code 2.",
+		params: []param{loose("full_refresh", "Refresh posts and reels too, and answer them with their averages (Instagram)."),
+			loose("force_refresh", "Refresh even what is fresh (Instagram)."), urgentParam},
+		answers: []answer{{200, envelope, []form{{profileAnswer[account]{}, "profile-full"}, {profileAnswer[account]{}, "profile"}, {profileAnswer[channel]{}, "profile-youtube"},
+			{createdAnswer{}, "task-created"}, fails("profile-missing"), fails("limited"), fails("unsupported")}, nil}, refused("invalid-platform")}}
+	byHandleToo := byHandle
+	byHandleToo.contract, byHandleToo.id, byHandleToo.summary = "R2", "getSocialProfileByHandle", "Profile by handle, for the SaaS gateway"
+	return []route{
+		{path: "/heartbeat", verbs: verbs{
+			"GET": {handle: (*Gateway).heartbeat, contract: "R17", id: "getHeartbeat", group: onProcess,
+				summary: "Whether the process takes requests", about: "For load balancers. It never needs a token.",
+				answers: []answer{{200, "It is on.", nil, nil}, {410, "It is off.", nil, nil}}},
+			"PUT": {handle: (*Gateway).setHeartbeat, contract: "R18", scope: access.Admin, id: "setHeartbeat", group: onProcess,
+				summary: "Turn the heartbeat on or off", about: "Off drains the process: it begins only what requests wait for, and answers all of them within eight seconds.",
+				params: []param{declared("beat", "On or off.", true)},
+				answers: []answer{{200, "It is on now.", nil, nil}, {410, "It is off now.", nil, nil},
+					refused("invalid-missing")}},
+		}},
+		{path: "/healthz", verbs: withHead(operation{handle: healthz, id: "getHealth", group: onProcess,
+			summary: "Whether the process is alive", answers: []answer{{200, "It is.", nil, &text{plainText, "ok"}}}})},
+		{path: "/readyz", verbs: withHead(operation{handle: (*Gateway).readyz, id: "getReady", group: onProcess,
+			summary: "Whether all servers answer",
+			answers: []answer{{200, "They do.", []form{{readyAnswer{}, "ready"}}, nil}, {503, "Those named do not.", []form{{readyAnswer{}, "not-ready"}}, nil}}})},
+		{path: "/profiles/{platform}/byhandle/{handle}", verbs: verbs{"GET": &byHandle}},
+		{path: "/social-profile-service/{platform}/byhandle/{handle}", verbs: verbs{"GET": &byHandleToo}},
+		{path: "/profiles/{platform}/byid/{id}", verbs: verbs{
+			"GET": {handle: (*Gateway).byID, contract: "R3", scope: access.Refresh, id: "getProfileByID", group: onProfiles,
+				summary: "Profile by the platform's id", about: "Refreshed in full first when it is missing or older than a day.",
+				params: []param{notRefresh, urgentParam},
+				answers: []answer{{200, envelope, []form{{profileAnswer[account]{}, "profile"}, {profileAnswer[channel]{}, "profile-youtube"}, {createdAnswer{}, "task-created"},
+					fails("profile-failed"), fails("limited"), fails("unsupported")}, nil}, refused("invalid-platform")}}}},
+		{path: "/profiles/{platform}/byprofileid/{profile_id}", verbs: verbs{
+			"GET": {handle: (*Gateway).byProfileID, contract: "R4", scope: access.Refresh, id: "getProfileByProfileID", group: onProfiles,
+				summary: "Instagram profile by id, nested", about: "Refreshed in full first when it is missing or older than seven days.",
+				answers: []answer{{200, envelope, []form{{profileAnswer[nestedProfile]{}, "profile-nested"}, fails("profile-missing"), fails("unsupported")}, nil}, refused("invalid-platform")}}}},
+		{path: "/recent/posts/{platform}/byprofileid/{profile_id}", verbs: verbs{
+			"GET": {handle: (*Gateway).recent, contract: "R7", scope: access.Read, id: "getRecentPosts", group: onPosts,
+				summary: "The twelve newest posts that have a picture", about: "What is stored: nothing is refreshed. Instagram alone.",
+				answers: []answer{{200, "The posts. Business errors come with this status too.", []form{{recentAnswer{}, "recent-posts"}, fails("recent-posts-missing"),
+					fails("unsupported")}, nil}, refused("invalid-platform")}}}},
+		{path: "/posts/{platform}/byshortcode/{shortcode}", verbs: verbs{
+			"GET": {handle: (*Gateway).byShortcode, contract: "R8", scope: access.Refresh, id: "getPostByShortcode", group: onPosts,
+				summary: "A post with fresh insights",
+				about: "Only the account's own credential gets insights. While Graph does not answer, those that are stored are told, with stale and as_of. " +
+					"An error of the provider comes with its code.",
+				params: []param{queryText("handle", "Whose post it is.", "wanderlens.studio"),
+					declared("third_party_fallback", "Ask others, who have no insights, when Graph has no answer.", false)},
+				answers: []answer{{200, "The post. Business errors come with this status too.", []form{{postAnswer[providedPost]{}, "post"}, fails("post-missing"),
+					fails("token-invalid"), fails("unsupported")}, nil}, refused("invalid-missing")}}}},
+		{path: "/posts/{platform}/{post_type}/{shortcode}", verbs: verbs{
+			"GET": {handle: (*Gateway).byType, contract: "R9", scope: access.Refresh, id: "getPostByType", group: onPosts,
+				summary: "A post or a story, refreshed", about: "Always refreshed first.",
+				params: []param{queryText("profile_id", "Whose it is; only stories are found by it, but it is required of all.", "4815162342")},
+				answers: []answer{{200, "The post. Business errors come with this status too.", []form{{postAnswer[plainPost]{}, "post-plain"}, {postAnswer[providedPost]{}, "story"},
+					fails("story-missing"), fails("unsupported")}, nil}, refused("invalid-missing")}}}},
+		{path: "/youtube/channel/byhandle/{handle}", verbs: verbs{
+			"GET": {handle: (*Gateway).channelID, contract: "R10", scope: access.Refresh, id: "getChannelID", group: onPosts,
+				summary: "YouTube's channel id of a handle", about: "Read off the channel's page, now. Nothing is stored.",
+				params:  []param{{name: "handle", in: "path", about: "With or without @.", example: "@ridgefilms", schema: schemaOf("string")}},
+				answers: []answer{{200, "The id. Business errors come with this status too.", []form{{channelAnswer{}, "channel-id"}, fails("channel-id-missing")}, nil}}}}},
+		{path: "/scrape_request_log/flow/{flow}", verbs: verbs{
+			"GET": {handle: (*Gateway).readTask, contract: "R13", scope: access.Read, id: "getTask", group: onTasks, summary: "A task",
+				params: []param{{name: "flow", in: "path", about: "Id of the task.", example: 88213457, schema: schemaOf("integer")}},
+				answers: []answer{{200, "The task. Business errors come with this status too.", []form{{taskAnswer{}, "task"}, fails("task-missing")}, nil},
+					refused("invalid-id")}},
+			"POST": {handle: (*Gateway).createTask, contract: "R11", scope: access.Refresh, id: "createTask", group: onTasks, summary: "Queue a task",
+				about:   "Flow and parameters are checked before anything is stored. The content type does not matter.",
+				params:  []param{{name: "x-bb-account-id", in: "header", about: "The account that it is for.", example: "42", schema: schemaOf("string")}},
+				body:    &body{"What is to be done. Parameters that a flow does not have are refused.", taskBody(), []string{"task-request"}},
+				answers: []answer{{200, "The task's id. Business errors come with this status too.", []form{{createdAnswer{}, "task-created"}, fails("task-refused")}, nil}, refused("invalid-body")}}}},
+		{path: "/scrape_request_log/flow/update/{scrape_id}", verbs: verbs{
+			"POST": {handle: (*Gateway).updateTask, contract: "R12", scope: access.Admin, id: "updateTask", group: onTasks, summary: "Say what has become of a task",
+				about:   "PENDING queues it again. Whatever run of it is under way ends there.",
+				body:    &body{"All of it is required; status and retry_count are stored.", updateBody(), []string{"task-update"}},
+				answers: []answer{{200, "It is stored. Business errors come with this status too.", []form{{doneAnswer{}, "task-updated"}, fails("task-missing")}, nil}, refused("invalid-body")}}}},
+		{path: "/list_scrape_data/{account_id}", verbs: verbs{
+			"GET": {handle: (*Gateway).listTasks, contract: "R14", scope: access.Read, heavy: true, id: "listTasks", group: onTasks, summary: "The newest tasks of an account",
+				params:  []param{{name: "size", in: "query", about: "At most this many, up to 10,000; 10 without it.", example: 10, schema: &jsonschema.Schema{Type: "integer", Minimum: new(0.0)}}},
+				answers: []answer{{200, "The tasks, without an envelope; business errors have one.", []form{{listAnswer{}, "task-list"}, fails("task-list-failed")}, nil}}}}},
+		{path: "/tasks/{id}/why", in: func(c Config) bool { return c.Why != nil }, verbs: verbs{
+			"GET": {handle: (*Gateway).whyTask, scope: access.Read, id: "getTaskWhy", group: onTasks, summary: "Why a task is not running",
+				about: "What it waits for, and when it is expected to run.", params: []param{taskInPath},
+				answers: []answer{{200, "What it waits for.", []form{{Why{}, "why"}}, nil}, {404, "There is no such task.", []form{{detail{}, "not-found"}}, nil},
+					refused("invalid-id"),
+					{503, "A server that knows does not answer, or there are too many requests.", []form{{detail{}, "why-unknown"}}, nil}}}}},
+		{path: "/token/validate", verbs: verbs{
+			"GET": {handle: (*Gateway).validateToken, contract: "R15", scope: access.Refresh, id: "validateToken", group: onTokens, summary: "Whether a token could be a credential",
+				about: "Graph is asked. Nothing is stored.",
+				params: []param{queryText("access_token", "The token.", "EAAB…"), queryText("social_user_id", "Whose it is.", "17841400000000000"),
+					queryText("handle", "The creator's handle.", "wanderlens.studio"), queryText("platform", "Any text.", "INSTAGRAM"),
+					queryText("type", "The source; graphapi alone can be checked.", "graphapi")},
+				answers: []answer{{200, "It could. Business errors come with this status too.", []form{{validAnswer{}, "token-valid"}, fails("token-refused"), fails("token-expired")}, nil},
+					refused("invalid-missing")}}}},
+		{path: "/tokens", verbs: verbs{
+			"POST": {handle: (*Gateway).addToken, contract: "R16", scope: access.Admin, id: "addToken", group: onTokens, summary: "Does nothing",
+				about:   "It is there for clients that call it.",
+				body:    &body{"Any object.", schemaOf("object"), []string{"object"}},
+				answers: []answer{{200, "Nothing was done.", []form{{doneAnswer{}, "token-added"}}, nil}, refused("invalid-body")}}}},
+		{path: "/profiles/{platform}/byhandle/{handle}/insights", in: withTokens, verbs: verbs{
+			"GET": {handle: (*Gateway).creatorInsights, contract: "R5", scope: access.Refresh, id: "getCreatorInsights", group: onProfiles,
+				summary: "Profile and averages, with the creator's token", about: "Graph is asked at every call. There is no limit.",
+				params: []param{ofInstagram, graphToken, graphUser},
+				answers: []answer{{200, envelope, []form{{profileAnswer[creatorProfile]{}, "creator-insights"}, fails("creator-failed")}, nil},
+					refused("invalid-missing")}}}},
+		{path: "/profiles/{platform}/byhandle/{handle}/audienceinsights", in: withTokens, verbs: verbs{
+			"GET": {handle: (*Gateway).audienceInsights, contract: "R6", scope: access.Refresh, id: "getAudienceInsights", group: onProfiles,
+				summary: "Who follows an account, with the creator's token", about: "While Graph does not answer, what is stored is told, with stale and as_of.",
+				params: []param{ofInstagram, graphToken, graphUser},
+				answers: []answer{{200, envelope, []form{{profileAnswer[creatorAudience]{}, "audience-insights"}, fails("audience-failed")}, nil},
+					refused("invalid-missing")}}}},
+		{path: "/metrics", in: func(c Config) bool { return c.Metrics != nil }, verbs: verbs{
+			"GET": {handle: (*Gateway).showMetrics, scope: access.Read, id: "getMetrics", group: onProcess, summary: "Metrics for Prometheus",
+				answers: []answer{{200, "In the text format of Prometheus.", nil, &text{plainText, "beat_tasks_complete_total 3000\n"}}}}}},
+		{path: "/openapi.json", verbs: verbs{
+			"GET": {handle: (*Gateway).openAPI, id: "getOpenAPI", group: onProcess, summary: "This document", about: "OpenAPI 3.1; beat openapi prints the same.",
+				answers: []answer{{200, "The document.", []form{{map[string]any{}, "openapi"}}, nil}}}}},
+		{path: "/docs", verbs: verbs{
+			"GET": {handle: (*Gateway).docs, id: "getDocs", group: onProcess, summary: "This document, to be read",
+				answers: []answer{{200, "A page that needs nothing from elsewhere.", nil, &text{"text/html; charset=utf-8", "<!doctype html>"}}}}}},
+	}
 }
 
-func newRouter(all []route) router {
-	out := make(router, len(all))
-	for i, r := range all {
-		out[i].route, out[i].segments = r, strings.Split(r.path[1:], "/")
-	}
-	return out
-}
+func withHead(get operation) verbs { return verbs{"GET": &get, "HEAD": get.head(get.id + "Head")} }
 
-// find is the route of an escaped path and its parameters, nil when there is
-// none.
-func (t router) find(path string) (*route, map[string]string) {
-	path, ok := strings.CutPrefix(path, "/")
-	if !ok {
-		return nil, nil
-	}
-	given := strings.Split(path, "/")
-	for i, s := range given {
-		text, err := url.PathUnescape(s)
-		if err != nil || text == "" || strings.Contains(text, "/") {
-			return nil, nil
-		}
-		given[i] = text
-	}
-	for i := range t {
-		if params, ok := matches(t[i].segments, given); ok {
-			return &t[i].route, params
-		}
-	}
-	return nil, nil
-}
-
-func matches(segments, given []string) (params map[string]string, ok bool) {
-	if len(segments) != len(given) {
-		return nil, false
-	}
-	for i, s := range segments {
-		if s[0] != '{' && s != given[i] {
-			return nil, false
-		}
-	}
-	for i, s := range segments {
-		if s[0] == '{' {
-			if params == nil {
-				params = map[string]string{}
-			}
-			params[s[1:len(s)-1]] = given[i]
-		}
-	}
-	return params, true
-}
-
-func (t router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.EscapedPath()
-	if found, params := t.find(path); found != nil {
-		for name, value := range params {
-			r.SetPathValue(name, value)
-		}
-		r.Pattern = found.path
-		found.verbs.ServeHTTP(w, r)
-		return
-	}
-	// A slash too many at the end leads to the registered form.
-	if p := strings.TrimRight(path, "/"); p != path {
-		if found, _ := t.find(p); found != nil {
-			if r.URL.RawQuery != "" {
-				p += "?" + r.URL.RawQuery
-			}
-			w.Header().Set("Location", p)
-			w.WriteHeader(http.StatusTemporaryRedirect)
-			return
-		}
-	}
-	notFound(w)
-}
-
-// A query is the parameters after the question mark. Of those given twice the
-// last counts.
-type query url.Values
-
-func queryOf(r *http.Request) query { return query(r.URL.Query()) }
-
-func (q query) has(name string) bool { return len(q[name]) > 0 }
-
-func (q query) get(name string) string {
-	if v := q[name]; len(v) > 0 {
-		return v[len(v)-1]
-	}
-	return ""
-}
-
-// A check collects what is wrong with a request.
-type check []problem
-
-func (c *check) add(msg, kind string, loc ...any) {
-	*c = append(*c, problem{Loc: loc, Msg: msg, Type: kind})
-}
-
-// required is the text of a parameter that must be there.
-func (c *check) required(q query, name string) string {
-	if !q.has(name) {
-		c.add("field required", "value_error.missing", "query", name)
-	}
-	return q.get(name)
-}
-
-// boolean is a declared boolean, def when it is not there.
-func (c *check) boolean(q query, name string, def bool) bool {
-	if !q.has(name) {
-		return def
-	}
-	v, ok := boolean(q.get(name))
-	if !ok {
-		c.add("value could not be parsed to a boolean", "type_error.bool", "query", name)
-	}
-	return v
-}
-
-// platform is the platform of the path.
-func (c *check) platform(r *http.Request) string {
-	p, ok := platformOf(r.PathValue("platform"))
-	if !ok {
-		*c = append(*c, wrongPlatform)
-	}
-	return p
-}
-
-// answered tells the client of problems, if there are any.
-func (c check) answered(w http.ResponseWriter) bool {
-	if len(c) > 0 {
-		invalid(w, c...)
-	}
-	return len(c) > 0
-}
-
-// storable reports whether Postgres takes all of these for text. What is not has
-// no row, and gets none.
-func storable(texts ...string) bool {
-	for _, s := range texts {
-		if strings.ContainsRune(s, 0) || strings.ToValidUTF8(s, "") != s {
-			return false
-		}
-	}
-	return true
-}
-
-// printable is s as a message can show it.
-func printable(s string) string { return strings.ToValidUTF8(s, "�") }
+func withTokens(c Config) bool { return c.Supply != nil }

@@ -62,17 +62,28 @@ func (g *Gateway) createTask(w http.ResponseWriter, r *http.Request) {
 		fail(w, 400, "Something went wrong - "+public(err))
 		return
 	}
-	reply(w, http.StatusOK, struct {
-		Status   status `json:"status"`
-		Code     int    `json:"code"`
-		ScrapeID int64  `json:"scrape_id"`
-	}{success("Scrape request log added"), 200, task.ID})
+	reply(w, http.StatusOK, created(task.ID))
+}
+
+// A createdAnswer is the id of a task that is queued.
+type createdAnswer struct {
+	Status   status `json:"status"`
+	Code     int    `json:"code"`
+	ScrapeID int64  `json:"scrape_id"`
+}
+
+func created(task int64) createdAnswer {
+	return createdAnswer{success("Scrape request log added"), http.StatusOK, task}
 }
 
 // readObject reads a body that has to be a JSON object, whatever it calls itself.
 // Of one that is not the client has been told.
 func readObject(w http.ResponseWriter, r *http.Request) (members map[string]json.RawMessage, ok bool) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var body []byte
+	err := error(&http.MaxBytesError{Limit: maxBody})
+	if r.ContentLength <= maxBody { // who says so beforehand is not listened to
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		reply(w, http.StatusRequestEntityTooLarge, detail{"Request body is larger than 1 MiB"})
@@ -82,6 +93,7 @@ func readObject(w http.ResponseWriter, r *http.Request) (members map[string]json
 		reply(w, http.StatusBadRequest, detail{"There was an error parsing the body"})
 		return nil, false
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) //nolint:errcheck // it is over; tests have no connection
 	var wrong check
 	var syntax *json.SyntaxError
 	switch text := bytes.TrimSpace(body); {
@@ -234,6 +246,17 @@ func (c *check) taskID(r *http.Request, segment, name string) (id int64, tooBig 
 	return id, tooBig
 }
 
+// A shownTask is a task as R13 answers it.
+type shownTask struct {
+	ScrapeID int64 `json:"scrape_id"`
+	taskView
+}
+
+type taskAnswer struct {
+	Status status    `json:"status"`
+	Post   shownTask `json:"post"` // sic
+}
+
 // readTask is R13.
 func (g *Gateway) readTask(w http.ResponseWriter, r *http.Request) {
 	var wrong check
@@ -258,26 +281,26 @@ func (g *Gateway) readTask(w http.ResponseWriter, r *http.Request) {
 		fail(w, 404, "scrape log not found - "+public(err))
 		return
 	}
-	type post struct {
-		ScrapeID int64 `json:"scrape_id"`
-		taskView
-	}
-	reply(w, http.StatusOK, struct {
-		Status status `json:"status"`
-		Post   post   `json:"post"` // sic
-	}{success("Scrape Log Data Retrieved"), post{id, t}})
+	reply(w, http.StatusOK, taskAnswer{success("Scrape Log Data Retrieved"), shownTask{id, t}})
 }
 
 // maxList bounds R14, however many rows are asked for.
 const maxList = 10_000
 
+// A listedTask is a task as R14 answers it.
+type listedTask struct {
+	ScrapeID  int64   `json:"scrape_id"`
+	AccountID *string `json:"account_id"`
+	taskView
+}
+
+type listAnswer struct {
+	AccountID string       `json:"account_id"`
+	List      []listedTask `json:"scrape_list"`
+}
+
 // listTasks is R14: the newest tasks of an account. Its success has no envelope.
 func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) {
-	type listed struct {
-		ScrapeID  int64   `json:"scrape_id"`
-		AccountID *string `json:"account_id"`
-		taskView
-	}
 	account, q := r.PathValue("account_id"), queryOf(r)
 	size, problem := 10, ""
 	if text := q.get("size"); q.has("size") {
@@ -292,13 +315,13 @@ func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) {
 	if problem == "" && !storable(account) {
 		problem = "the account id is no text"
 	}
-	list := []listed{}
+	list := []listedTask{}
 	if problem == "" {
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
 		rows, err := g.bulk.db.Query(ctx, viewSQL+"account_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2", account, size)
 		if err == nil {
-			list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (l listed, err error) {
+			list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (l listedTask, err error) {
 				l.ScrapeID, l.AccountID, l.taskView, err = scanView(row)
 				return l, err
 			})
@@ -312,8 +335,5 @@ func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) {
 		fail(w, 404, "scrape log not found for account id - "+problem)
 		return
 	}
-	reply(w, http.StatusOK, struct {
-		AccountID string   `json:"account_id"`
-		List      []listed `json:"scrape_list"`
-	}{account, list})
+	reply(w, http.StatusOK, listAnswer{account, list})
 }

@@ -24,6 +24,11 @@ type Token struct {
 	Handle string
 }
 
+type validAnswer struct {
+	Status status `json:"status"`
+	Code   int    `json:"code"`
+}
+
 // validateToken is R15: whether a token could be a credential. It stores nothing.
 func (g *Gateway) validateToken(w http.ResponseWriter, r *http.Request) {
 	var wrong check
@@ -42,10 +47,7 @@ func (g *Gateway) validateToken(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err == nil:
-		reply(w, http.StatusOK, struct {
-			Status status `json:"status"`
-			Code   int    `json:"code"`
-		}{success("Token is valid"), 200})
+		reply(w, http.StatusOK, validAnswer{success("Token is valid"), http.StatusOK})
 	case errors.Is(err, ErrTokenInvalid):
 		fail(w, 190, "Token is invalid")
 	case errors.Is(err, ErrAccessExpired):
@@ -61,7 +63,5 @@ func (g *Gateway) addToken(w http.ResponseWriter, r *http.Request) {
 	if _, ok := readObject(w, r); !ok {
 		return
 	}
-	reply(w, http.StatusOK, struct {
-		Status status `json:"status"`
-	}{success("Inserted Successfully")})
+	reply(w, http.StatusOK, doneAnswer{success("Inserted Successfully")})
 }

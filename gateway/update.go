@@ -51,9 +51,7 @@ func (g *Gateway) updateTask(w http.ResponseWriter, r *http.Request) {
 		}
 		fail(w, 400, "Something went wrong - "+message)
 	default:
-		reply(w, http.StatusOK, struct {
-			Status status `json:"status"`
-		}{success("Scrape request log updated")})
+		reply(w, http.StatusOK, doneAnswer{success("Scrape request log updated")})
 	}
 }
 

@@ -14,24 +14,24 @@ import (
 // GET /tasks/{id}/why is for operators: it has real status codes, and the
 // cause of an error stays in the log.
 func TestWhy(t *testing.T) {
-	s := open(t, Config{Why: func(ctx context.Context, id int64) (any, error) {
+	s := open(t, Config{Why: func(ctx context.Context, id int64) (Why, error) {
 		if _, ok := ctx.Deadline(); !ok {
 			t.Error("no deadline")
 		}
 		switch id {
 		case 7:
-			return map[string]any{"id": id, "says": "The rate limit a<b is used up."}, nil
+			return Why{ID: id, Flow: "f", Status: "PENDING", Says: "The rate limit a<b is used up."}, nil
 		case 8:
-			return nil, fmt.Errorf("task 8: %w", schedule.ErrNoTask)
+			return Why{}, fmt.Errorf("task 8: %w", schedule.ErrNoTask)
 		}
-		return nil, errors.New("postgres://u:geheim@db does not answer")
+		return Why{}, errors.New("postgres://u:geheim@db does not answer")
 	}})
 	for _, c := range []struct {
 		method, path string
 		code         int
 		body         string
 	}{
-		{"GET", "/tasks/7/why", 200, `{"id":7,"says":"The rate limit a<b is used up."}`},
+		{"GET", "/tasks/7/why", 200, `{"id":7,"flow":"f","status":"PENDING","says":"The rate limit a<b is used up."}`},
 		{"GET", "/tasks/8/why", 404, `{"detail":"Not Found"}`},
 		{"GET", "/tasks/9/why", 503, `{"detail":"What the task waits for cannot be looked at: a server does not answer"}`},
 		{"GET", "/tasks/seven/why", 422, `{"detail":[{"loc":["path","id"],"msg":"value is not a valid integer","type":"type_error.integer"}]}`},
@@ -48,10 +48,10 @@ func TestWhy(t *testing.T) {
 // Who looks for longer than a client waits is told so in time.
 func TestWhyIsBounded(t *testing.T) {
 	left := make(chan time.Duration, 1)
-	s := open(t, Config{Why: func(ctx context.Context, _ int64) (any, error) {
+	s := open(t, Config{Why: func(ctx context.Context, _ int64) (Why, error) {
 		end, _ := ctx.Deadline()
 		left <- time.Until(end)
-		return nil, ctx.Err()
+		return Why{}, ctx.Err()
 	}})
 	s.call("GET", "/tasks/7/why", "")
 	if d := <-left; d <= 0 || d > 2*queryTimeout {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -117,8 +116,9 @@ type app struct {
 	metrics *bus.Metrics
 	limits  map[string]ratelimit.Spec
 	owner   string
-	flight  map[string]int                  // tasks in flight by flow, instead of the table's
-	refresh []schedule.Refresh              // by itself, every so often
+	flight  map[string]int     // tasks in flight by flow, instead of the table's
+	refresh []schedule.Refresh // by itself, every so often
+	border  border
 	gateway atomic.Pointer[gateway.Gateway] // nil: there is none, or not yet
 
 	close []func()
@@ -153,6 +153,9 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 		return nil, err
 	}
 	if a.refresh, err = cfg.refreshes(); err != nil {
+		return nil, err
+	}
+	if a.border, err = cfg.border(lg); err != nil {
 		return nil, err
 	}
 	if a.pg, err = pgURL(cfg.PGURL); err != nil {
@@ -567,17 +570,26 @@ func (a *app) serve(ctx, taking context.Context) error {
 		return err
 	}
 	defer bulk.Close()
+	l, err := net.Listen("tcp", a.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	defer l.Close() //nolint:errcheck // the server has closed it, if there was one
 	client := providers.NewClient(providers.ClientConfig{})
 	cfg := gateway.Config{
+		Border:  a.border.of(l.Addr()),
 		CDNBase: a.cfg.CDN, Heartbeat: a.cfg.Heartbeat, Ready: a.ready,
 		Metrics: promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}),
-		Why:     func(ctx context.Context, id int64) (any, error) { return a.why(ctx, id) },
+		Why: func(ctx context.Context, id int64) (gateway.Why, error) {
+			w, err := a.why(ctx, id)
+			return gateway.Why(w), err
+		},
 		Supply: func(ctx context.Context, handle, token, userID string) error {
 			return a.creds.Supply(ctx, providers.Credential{Source: "graphapi", Handle: handle,
 				Fields: map[string]providers.Secret{"token": providers.Secret(token), "user_id": providers.Secret(userID)}})
 		},
 		Validate: func(ctx context.Context, t gateway.Token) error { return a.validate(ctx, client, t) },
-		Send:     a.pub, Bulk: bulk,
+		Send:     a.pub, Bulk: bulk, Version: version,
 		Limiter: ratelimit.New(a.rdb, ratelimit.Requests), Sliding: a.cfg.SlidingLimits, OffPeak: a.cfg.OffPeak,
 	}
 	if a.cfg.unlimited {
@@ -595,18 +607,14 @@ func (a *app) serve(ctx, taking context.Context) error {
 		return err
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection ends with us
-	l, err := net.Listen("tcp", a.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("gateway: %w", err)
-	}
-	a.lg.Info("gateway listens", "addr", l.Addr().String())
+	a.border.say(a.lg, l.Addr())
 	select {
 	case a.addr <- l.Addr().String():
 	default:
 	}
-	srv := &http.Server{Handler: gw.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	srv := gw.Server()
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	go func() { done <- a.border.serve(srv, gw.Listener(l)) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("gateway: %w", err)

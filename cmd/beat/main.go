@@ -48,6 +48,7 @@ type cli struct {
 	Pause       pauseCmd       `cmd:"" help:"Stop claiming a flow, or asking a source, or list what is paused."`
 	Resume      resumeCmd      `cmd:"" help:"End a pause."`
 	Credentials credentialsCmd `cmd:"" help:"Look at the keys of the providers, add, disable and test them."`
+	Token       tokenCmd       `cmd:"" help:"Make tokens with which the gateway may be asked."`
 	Limits      limitsCmd      `cmd:"" help:"Look at the rate limits and reset them."`
 	Dead        deadCmd        `cmd:"" help:"Look at dead letters, send them once more, or drop them."`
 	AMQP        amqpCmd        `cmd:"" name:"amqp" help:"Look at what RabbitMQ has of the exchanges, queues and bindings that are needed, and make it."`
@@ -61,6 +62,7 @@ type cli struct {
 	Doctor      doctorCmd      `cmd:"" help:"Check every dependency and say what to do."`
 	Sandbox     sandboxCmd     `cmd:"" help:"Serve the provider sandbox over HTTP."`
 	Bench       benchCmd       `cmd:"" help:"Measure the whole path through the sandbox."`
+	OpenAPI     openAPICmd     `cmd:"" name:"openapi" help:"Print the document of the HTTP API, OpenAPI 3.1."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"beat/gateway"
 	"beat/processors/retrieval"
 	"beat/streams/bus"
 	"beat/streams/event"
@@ -21,17 +22,7 @@ import (
 )
 
 // A why is the answer to "why is this task not running?".
-type why struct {
-	ID       int64            `json:"id"`
-	Flow     string           `json:"flow"`
-	Status   string           `json:"status"`
-	Says     string           `json:"says"`               // for people
-	Waits    string           `json:"waits,omitempty"`    // kind:name of what is missing, such as limit:rocketapi; see also the wants
-	Expected time.Time        `json:"expected,omitzero"`  // when it will run, or go on, as far as can be told
-	Ahead    *int             `json:"ahead,omitempty"`    // tasks of the flow that are claimed before it
-	Stage    string           `json:"stage,omitempty"`    // role whose turn it is at a running task
-	Attempts []social.Attempt `json:"attempts,omitempty"` // sources that failed the step it is at
-}
+type why gateway.Why
 
 // What a task may lack beside what an ask waits for.
 const (
