@@ -40,6 +40,11 @@ type Config struct {
 	// schedule.ErrNoTask when there is none. Default none: no such route.
 	Why func(ctx context.Context, task int64) (any, error)
 
+	// Lineage finds what belongs together with a name, as JSON; its error wraps
+	// lineage.ErrUnknown when there is nothing of that name. Default none: no such
+	// route.
+	Lineage func(ctx context.Context, kind, id string) (any, error)
+
 	// Supply makes a creator's own Graph token the credential of the handle,
 	// unless there is one that works. Default none: no routes that take tokens.
 	Supply func(ctx context.Context, handle, token, userID string) error

@@ -61,6 +61,9 @@ func (g *Gateway) routes() []route {
 	if g.cfg.Why != nil {
 		all = append(all, route{"/tasks/{id}/why", verbs{"GET": g.whyTask}})
 	}
+	if g.cfg.Lineage != nil {
+		all = append(all, route{"/lineage/{kind}/{id}", verbs{"GET": g.lineage}})
+	}
 	if g.cfg.Metrics != nil {
 		all = append(all, route{"/metrics", verbs{"GET": g.cfg.Metrics.ServeHTTP}})
 	}

@@ -563,6 +563,9 @@ func (a *app) serve(ctx, taking context.Context) error {
 		CDNBase: a.cfg.CDN, Heartbeat: a.cfg.Heartbeat, Ready: a.ready,
 		Metrics: promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}),
 		Why:     func(ctx context.Context, id int64) (any, error) { return a.why(ctx, id) },
+		Lineage: func(ctx context.Context, kind, id string) (any, error) {
+			return a.tracer().Of(ctx, kind, id, time.Time{})
+		},
 		Supply: func(ctx context.Context, handle, token, userID string) error {
 			return a.creds.Supply(ctx, providers.Credential{Source: "graphapi", Handle: handle,
 				Fields: map[string]providers.Secret{"token": providers.Secret(token), "user_id": providers.Secret(userID)}})
