@@ -262,7 +262,7 @@ func (a *app) Run(taking context.Context, names []string) error {
 		defer context.AfterFunc(taking, stop)()
 	}
 	g, ctx := errgroup.WithContext(work)
-	router := bus.NewRouter(a.lg, a.js, a.pub, bus.RouterConfig{StopTimeout: a.cfg.Stop, Metrics: a.metrics, OnDead: a.onDead})
+	router := bus.NewRouter(a.lg, a.js, a.pub, bus.RouterConfig{StopTimeout: a.cfg.Stop, Metrics: a.metrics, OnDead: a.onDead, Version: a.readBy})
 	routes := 0
 	add := func(r bus.Route) {
 		if a.cfg.wrap != nil {
@@ -300,6 +300,9 @@ func (a *app) Run(taking context.Context, names []string) error {
 				add(bus.Route{Name: c.Durable, Consumer: c, Concurrency: 32, Handle: a.archive.Handler(p.Handle)})
 			}
 		}
+	}
+	if has("parsing") && a.cfg.AutoRedrive {
+		g.Go(func() error { return a.autoRedrive(ctx) })
 	}
 	if has("processing") {
 		guard := quarantine.New(a.lg, a.db, a.queue)
@@ -386,6 +389,14 @@ func (a *app) Run(taking context.Context, names []string) error {
 		})
 	}
 	return g.Wait()
+}
+
+// readBy is the version of the parser that reads a raw answer, 0 for what is none.
+func (a *app) readBy(m *bus.Msg) int {
+	if p := a.set[m.Header.Get(bus.HeaderSource)]; p != nil && m.Stream == bus.Raw {
+		return p.Parser
+	}
+	return 0
 }
 
 // onDead fails the task whose message is lost: the error is ours or the
