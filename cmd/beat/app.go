@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -47,6 +48,7 @@ import (
 	"beat/providers/youtube/ytapi"
 	"beat/providers/youtube/ytpage"
 	"beat/streams/archive"
+	"beat/streams/audit"
 	"beat/streams/bridge"
 	"beat/streams/bus"
 	"beat/streams/flow"
@@ -353,6 +355,9 @@ func (a *app) Run(taking context.Context, names []string) error {
 		r := lanes.New(a.lg, a.db, a.js, lanes.Config{Name: "project"}, a.proj.Handle)
 		g.Go(func() error { return r.Run(ctx) })
 	}
+	if has("projections") && a.cfg.AuditEvery > 0 {
+		g.Go(func() error { return a.audits(ctx) })
+	}
 	if has("bridge") {
 		if a.bridge == nil {
 			a.lg.Info("no RabbitMQ (RMQ_URL is not set): events wait in the stream")
@@ -443,6 +448,7 @@ func (a *app) onDead(_ context.Context, m *bus.Msg, cause string, err error) []b
 // tell is the lanes.Handler of the bridge.
 func (a *app) tell(ctx context.Context, b *lanes.Batch) error {
 	var out []bridge.Message
+	var receipts audit.Receipts
 	for _, m := range b.Msgs {
 		msgs, err := bridge.Messages(m.Subject, m.Header, m.Data)
 		if err != nil {
@@ -450,11 +456,18 @@ func (a *app) tell(ctx context.Context, b *lanes.Batch) error {
 			continue
 		}
 		out = append(out, msgs...)
+		receipts.Add(m, msgs)
 	}
 	if err := a.bridge.Publish(ctx, out); err != nil {
 		return err
 	}
-	if err := b.Save(ctx, a.db); err != nil {
+	err := pgx.BeginFunc(ctx, a.db, func(tx pgx.Tx) error {
+		if err := receipts.Write(ctx, tx, b); err != nil {
+			return err
+		}
+		return b.Save(ctx, tx)
+	})
+	if err != nil {
 		return err
 	}
 	b.Saved()
