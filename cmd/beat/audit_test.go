@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -115,14 +113,14 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// audited is what beat audit says, and how it exits.
+// audited is what beat audit says, and how it exits; a negative code is any.
 func (w *world) audited(code int, args ...string) (r audit.Report) {
 	w.t.Helper()
 	cmd := w.child(append([]string{"audit", "--json", "--grace=0s", "--pg-url=" + w.deps.PGURL, "--nats-url=" + w.deps.NATSURL, "--redis-url=" + w.deps.RedisURL}, args...)...)
 	var says bytes.Buffer
 	cmd.Stderr = &says
 	out, err := cmd.Output()
-	if got := cmd.ProcessState.ExitCode(); got != code {
+	if got := cmd.ProcessState.ExitCode(); code >= 0 && got != code {
 		w.t.Errorf("beat audit: exit code %d, want %d: %v\n%s%s", got, code, err, out, says.String())
 	}
 	if err := json.Unmarshal(out, &r); err != nil {
@@ -205,13 +203,7 @@ func TestAuditOfRabbitMQ(t *testing.T) {
 // it is under way. BEAT_AUDIT_TASKS says of how many.
 func TestAuditOfManyTasks(t *testing.T) {
 	t.Parallel()
-	n := 200
-	if s := os.Getenv("BEAT_AUDIT_TASKS"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatalf("BEAT_AUDIT_TASKS: %v", err)
-		}
-	}
+	n := setting(t, "BEAT_AUDIT_TASKS", 200)
 	rmq := servertest.Vhost(t)
 	if err := bridge.DeclareConsumers(t.Context(), rmq, bridge.Consumers{}); err != nil {
 		t.Fatal(err)

@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if store := os.Getenv("BEAT_TEST_STORE"); store != "" {
+		serveStore(store)
+	}
 	os.Exit(m.Run())
 }
 
