@@ -26,6 +26,7 @@ type auditCmd struct {
 	Since  string        `help:"Look at what was stored since: an age such as 24h, or a time." default:"24h" placeholder:"AGE|TIME"`
 	Hour   string        `help:"Look at this hour only, such as 2006-01-02T15." placeholder:"TIME"`
 	Grace  time.Duration `help:"What is younger may still be under way." default:"10m"`
+	Sample int           `help:"Compare the rows of so many entities only, another choice each time; 0 all, which takes half a second per thousand." placeholder:"N"`
 	Bridge string        `help:"Whether RabbitMQ has to have been told: yes, no, or by default if the bridge has ever run." enum:"auto,yes,no" default:"auto"`
 }
 
@@ -35,7 +36,7 @@ func (c *auditCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	cfg := audit.Config{Since: since, Grace: c.Grace}
+	cfg := audit.Config{Since: since, Grace: c.Grace, Sample: c.Sample}
 	if c.Hour != "" {
 		at, err := time.Parse("2006-01-02T15", strings.Replace(c.Hour, " ", "T", 1))
 		if err != nil {

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -62,7 +63,8 @@ func (a *auditor) events(ctx context.Context) ([]*Check, error) {
 			c.Looked++
 			h.Events++
 			batch = append(batch, observation{id, e.Log.Kind, commit.Raw.At, h})
-			a.touched[entity{commit.Task.Platform, e.Log.Kind, e.Log.Key}] = true
+			// A copy: the key is a part of the whole message, which would stay.
+			a.touched[entity{commit.Task.Platform, e.Log.Kind, strings.Clone(e.Log.Key)}] = true
 		}
 		if len(batch) >= 5000 {
 			err = a.stored(ctx, c, batch)
