@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"beat/providers/ratelimit"
+	"beat/streams/lineage"
 	"beat/streams/schedule"
 )
 
@@ -42,6 +43,11 @@ type Config struct {
 	// Why says why a task is not running; its error wraps schedule.ErrNoTask when
 	// there is none. Default none: no such route.
 	Why func(ctx context.Context, task int64) (Why, error)
+
+	// Lineage finds what belongs together with a name; its error wraps
+	// lineage.ErrUnknown when there is nothing of that name. Default none: no such
+	// route.
+	Lineage func(ctx context.Context, kind, id string) (*lineage.Lineage, error)
 
 	// Supply makes a creator's own Graph token the credential of the handle,
 	// unless there is one that works. Default none: no routes that take tokens.

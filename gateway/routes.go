@@ -6,6 +6,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"beat/gateway/access"
+	"beat/streams/lineage"
 )
 
 // The groups of operations, in the order of the document.
@@ -152,6 +153,14 @@ func table() []route {
 				answers: []answer{{200, "What it waits for.", []form{{Why{}, "why"}}, nil}, {404, "There is no such task.", []form{{detail{}, "not-found"}}, nil},
 					refused("invalid-id"),
 					{503, "A server that knows does not answer, or there are too many requests.", []form{{detail{}, "why-unknown"}}, nil}}}}},
+		{path: "/lineage/{kind}/{id}", in: func(c Config) bool { return c.Lineage != nil }, verbs: verbs{
+			"GET": {handle: (*Gateway).lineage, scope: access.Read, heavy: true, id: "getLineage", group: onTasks, summary: "Where a value comes from, and what became of it",
+				about: "Task, raw answers, what their parser said, events and rows, whichever of them is named.",
+				params: []param{{name: "kind", in: "path", about: "What id is of: task, raw, event (an event_id of RabbitMQ), or a table.", example: "instagram_account", schema: oneOfTexts(lineage.Kinds()...)},
+					{name: "id", in: "path", about: "Number, raw id, event_id, or key of the row.", example: "4815162342", schema: schemaOf("string")}},
+				answers: []answer{{200, "All that belongs together.", []form{{lineage.Lineage{}, "lineage"}}, nil}, {404, "There is nothing of that name.", []form{{detail{}, "not-found"}}, nil},
+					refused("invalid-id"),
+					{503, "A server that knows does not answer, or the search takes too long.", []form{{detail{}, "lineage-unknown"}}, nil}}}}},
 		{path: "/token/validate", verbs: verbs{
 			"GET": {handle: (*Gateway).validateToken, contract: "R15", scope: access.Refresh, id: "validateToken", group: onTokens, summary: "Whether a token could be a credential",
 				about: "Graph is asked. Nothing is stored.",

@@ -8,6 +8,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"beat/streams/flow"
+	"beat/streams/lineage"
 	"beat/streams/social"
 )
 
@@ -45,6 +46,7 @@ const componentRef = "#/components/schemas/"
 // byHand are types whose Go form does not say what they hold.
 var byHand = map[reflect.Type]*jsonschema.Schema{
 	reflect.TypeFor[json.RawMessage](): {Types: []string{"object", "array", "string", "number", "boolean", "null"}},
+	reflect.TypeFor[lineage.Digest]():  {Type: "string", Pattern: "^-?[0-9]+$"},
 	reflect.TypeFor[status](): object(map[string]*jsonschema.Schema{
 		"type":    oneOfTexts("SUCCESS"),
 		"message": {Type: "string", Description: "for people"},
@@ -102,7 +104,7 @@ func settled(s *jsonschema.Schema) *jsonschema.Schema {
 	}
 	for name, p := range s.Properties {
 		if !slices.Contains(s.Required, name) {
-			p.Types = slices.DeleteFunc(p.Types, func(t string) bool { return t == "null" })
+			p.Types = slices.DeleteFunc(slices.Clone(p.Types), func(t string) bool { return t == "null" })
 			if len(p.Types) == 1 {
 				p.Type, p.Types = p.Types[0], nil
 			}

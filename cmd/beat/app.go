@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -46,10 +47,12 @@ import (
 	"beat/providers/youtube/ytapi"
 	"beat/providers/youtube/ytpage"
 	"beat/streams/archive"
+	"beat/streams/audit"
 	"beat/streams/bridge"
 	"beat/streams/bus"
 	"beat/streams/flow"
 	"beat/streams/lanes"
+	"beat/streams/lineage"
 	"beat/streams/schedule"
 	"beat/streams/social"
 )
@@ -271,7 +274,7 @@ func (a *app) Run(taking context.Context, names []string) error {
 		defer context.AfterFunc(taking, stop)()
 	}
 	g, ctx := errgroup.WithContext(work)
-	router := bus.NewRouter(a.lg, a.js, a.pub, bus.RouterConfig{StopTimeout: a.cfg.Stop, Metrics: a.metrics, OnDead: a.onDead})
+	router := bus.NewRouter(a.lg, a.js, a.pub, bus.RouterConfig{StopTimeout: a.cfg.Stop, Metrics: a.metrics, OnDead: a.onDead, Version: a.readBy})
 	routes := 0
 	add := func(r bus.Route) {
 		if a.cfg.wrap != nil {
@@ -309,6 +312,9 @@ func (a *app) Run(taking context.Context, names []string) error {
 				add(bus.Route{Name: c.Durable, Consumer: c, Concurrency: 32, Handle: a.archive.Handler(p.Handle)})
 			}
 		}
+	}
+	if has("parsing") && a.cfg.AutoRedrive {
+		g.Go(func() error { return a.autoRedrive(ctx) })
 	}
 	if has("processing") {
 		guard := quarantine.New(a.lg, a.db, a.queue)
@@ -362,6 +368,9 @@ func (a *app) Run(taking context.Context, names []string) error {
 			g.Go(func() error { return r.Run(ctx) })
 		}
 	}
+	if has("projections") && a.cfg.AuditEvery > 0 {
+		g.Go(func() error { return a.audits(ctx) })
+	}
 	if has("bridge") {
 		if a.bridge == nil {
 			a.lg.Info("no RabbitMQ (RMQ_URL is not set): events wait in the stream")
@@ -398,6 +407,14 @@ func (a *app) Run(taking context.Context, names []string) error {
 		})
 	}
 	return g.Wait()
+}
+
+// readBy is the version of the parser that reads a raw answer, 0 for what is none.
+func (a *app) readBy(m *bus.Msg) int {
+	if p := a.set[m.Header.Get(bus.HeaderSource)]; p != nil && m.Stream == bus.Raw {
+		return p.Parser
+	}
+	return 0
 }
 
 // onDead fails the task whose message is lost: the error is ours or the
@@ -444,6 +461,7 @@ func (a *app) onDead(_ context.Context, m *bus.Msg, cause string, err error) []b
 // tell is the lanes.Handler of the bridge.
 func (a *app) tell(ctx context.Context, b *lanes.Batch) error {
 	var out []bridge.Message
+	var receipts audit.Receipts
 	for _, m := range b.Msgs {
 		msgs, err := bridge.Messages(m.Subject, m.Header, m.Data)
 		if err != nil {
@@ -451,11 +469,18 @@ func (a *app) tell(ctx context.Context, b *lanes.Batch) error {
 			continue
 		}
 		out = append(out, msgs...)
+		receipts.Add(m, msgs)
 	}
 	if err := a.bridge.Publish(ctx, out); err != nil {
 		return err
 	}
-	if err := b.Save(ctx, a.db); err != nil {
+	err := pgx.BeginFunc(ctx, a.db, func(tx pgx.Tx) error {
+		if err := receipts.Write(ctx, tx, b); err != nil {
+			return err
+		}
+		return b.Save(ctx, tx)
+	})
+	if err != nil {
 		return err
 	}
 	b.Saved()
@@ -583,6 +608,9 @@ func (a *app) serve(ctx, taking context.Context) error {
 		Why: func(ctx context.Context, id int64) (gateway.Why, error) {
 			w, err := a.why(ctx, id)
 			return gateway.Why(w), err
+		},
+		Lineage: func(ctx context.Context, kind, id string) (*lineage.Lineage, error) {
+			return a.tracer().Of(ctx, kind, id, time.Time{})
 		},
 		Supply: func(ctx context.Context, handle, token, userID string) error {
 			return a.creds.Supply(ctx, providers.Credential{Source: "graphapi", Handle: handle,

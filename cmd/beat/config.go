@@ -36,6 +36,8 @@ type deps struct {
 	peerFlags
 	archiveFlags
 	borderFlags
+	healFlags
+	auditFlags
 	NATSURL       string            `help:"NATS with JetStream." env:"NATS_URL" name:"nats-url" default:"nats://127.0.0.1:4222"`
 	RedisURL      string            `help:"Redis, for the rate limits." env:"REDIS_URL" name:"redis-url" default:"redis://127.0.0.1:6379/0"`
 	Listen        string            `help:"Address of the gateway." env:"BEAT_LISTEN" default:"0.0.0.0:8000"`

@@ -30,6 +30,7 @@ type deadCmd struct {
 	List    deadListCmd    `cmd:"" help:"List dead letters: what failed alike in one line, the most frequent first."`
 	Show    deadShowCmd    `cmd:"" help:"Show one dead letter with all its headers and its body; secrets are masked."`
 	Redrive deadRedriveCmd `cmd:"" help:"Send dead letters once more; a task that failed by one goes on."`
+	Heal    deadHealCmd    `cmd:"" help:"Give dead letters to the source's parser of now, where that is later than the one that could not read them."`
 	Drop    deadDropCmd    `cmd:"" help:"Remove dead letters for good."`
 }
 
@@ -56,6 +57,7 @@ func (c deadNATS) open(ctx context.Context) (box *dead.Box, js jetstream.JetStre
 	return box, js, nc.Close, nil
 }
 
+// deadFilter selects letters.
 type deadFilter struct {
 	Seqs        []uint64 `arg:"" optional:"" name:"letter" help:"Numbers of letters, as list --each shows them."`
 	Cause       string   `help:"Only this cause, such as malformed or panic."`
@@ -116,6 +118,8 @@ func (c deadFilter) chosen(ctx context.Context, box *dead.Box, f dead.Filter) ([
 type deadListCmd struct {
 	deadNATS
 	deadFilter
+	Parser map[string]int `help:"Version of a source's parsers instead of the newest, source=VERSION." env:"BEAT_PARSERS" placeholder:"SOURCE=N"`
+
 	Each  bool `help:"One line per letter, the newest first."`
 	Limit int  `help:"At most this many lines; 0 is all." default:"100"`
 }
@@ -134,6 +138,19 @@ func (c *deadListCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
+	now := versions(providerTable(func(string) string { return "" }))
+	dead.Mark(ls, func(source string) int {
+		if v, ok := c.Parser[source]; ok {
+			return v
+		}
+		return now(source)
+	})
+	curable := 0
+	for _, l := range ls {
+		if l.Curable > 0 {
+			curable++
+		}
+	}
 	var rows [][]any
 	var out any
 	var head []any
@@ -141,17 +158,17 @@ func (c *deadListCmd) Run(ctx context.Context, g *globals) error {
 	if c.Each {
 		slices.Reverse(ls)
 		ls, all = first(ls, c.Limit), len(ls)
-		head = []any{"letter", "at", "stage", "cause", "source", "flow", "task", "error"}
+		head = []any{"letter", "at", "stage", "cause", "source", "parser", "now", "flow", "task", "error"}
 		for _, l := range ls {
-			rows = append(rows, []any{l.Seq, when(&l.At), l.Stage, l.Cause, l.Source, l.Flow, number(l.Task), clip(l.Error, 60)})
+			rows = append(rows, []any{l.Seq, when(&l.At), l.Stage, l.Cause, l.Source, number(int64(l.Parser)), number(int64(l.Curable)), l.Flow, number(l.Task), clip(l.Error, 60)})
 		}
 		out = append([]dead.Letter{}, ls...)
 	} else {
 		gs := dead.Groups(ls)
 		gs, all = first(gs, c.Limit), len(gs)
-		head = []any{"fingerprint", "letters", "stage", "cause", "source", "first", "last", "letter", "error"}
+		head = []any{"fingerprint", "letters", "curable", "stage", "cause", "source", "first", "last", "letter", "error"}
 		for _, x := range gs {
-			rows = append(rows, []any{x.Fingerprint, x.Count, strings.Join(x.Stages, ", "), x.Cause, strings.Join(x.Sources, ", "),
+			rows = append(rows, []any{x.Fingerprint, x.Count, x.Curable, strings.Join(x.Stages, ", "), x.Cause, strings.Join(x.Sources, ", "),
 				when(&x.First), when(&x.Last), x.Seq, clip(x.Error, 60)})
 		}
 		out = gs
@@ -166,6 +183,9 @@ func (c *deadListCmd) Run(ctx context.Context, g *globals) error {
 	grid(g.stdout, head, rows)
 	if len(rows) < all {
 		fmt.Fprintf(g.stdout, "%d of %d lines; --limit 0 shows all\n", len(rows), all)
+	}
+	if curable > 0 {
+		fmt.Fprintf(g.stdout, "%d are of an older parser than there is now: beat dead heal gives them to it\n", curable)
 	}
 	return nil
 }

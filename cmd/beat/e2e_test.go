@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if store := os.Getenv("BEAT_TEST_STORE"); store != "" {
+		serveStore(store)
+	}
 	os.Exit(m.Run())
 }
 
@@ -183,7 +186,13 @@ const patience = 2 * time.Minute
 
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+	w.upTo(patience, what, ok)
+}
+
+// upTo is until for what takes longer.
+func (w *world) upTo(d time.Duration, what string, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(d); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			rows, _ := w.db.Query(w.t.Context(), "SELECT status, count(*)::int, min(data) FROM scrape_request_log GROUP BY 1") //nolint:errcheck // for the message
 			state, _ := pgx.CollectRows(rows, pgx.RowToMap)                                                                    //nolint:errcheck // likewise

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"beat/streams/bus"
 )
 
@@ -49,6 +51,37 @@ func (a *Archive) Entries(ctx context.Context, f Filter) iter.Seq2[Entry, error]
 func (a *Archive) End(ctx context.Context) (Position, error) {
 	p, err := a.place(ctx)
 	return Position{p.Run, p.state.LastSeq}, err
+}
+
+// Span bounds the history, for Filter.After and Filter.To, to what RAW stored from
+// one time to another, both included. It is quick where the history is long: RAW
+// finds a time by itself, and of the archive nothing is left out that Filter.Since
+// would not leave out.
+func (a *Archive) Span(ctx context.Context, from, to time.Time) (after, end Position, err error) {
+	p, err := a.place(ctx)
+	if err != nil {
+		return after, end, err
+	}
+	run := p.Run
+	before := func(at time.Time) (uint64, error) { // the sequence before the first that was stored at a time or later
+		c, err := p.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+			DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at, AckPolicy: jetstream.AckNonePolicy,
+			HeadersOnly: true, MemoryStorage: true, InactiveThreshold: time.Minute,
+		})
+		if err != nil {
+			return 0, fmt.Errorf("archive: find %s in %s: %w", at.Format(time.RFC3339), bus.Raw, err)
+		}
+		defer p.stream.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) //nolint:errcheck // it ends by itself
+		return c.CachedInfo().Delivered.Stream, nil
+	}
+	if end.Seq, err = before(to.UTC().Add(1)); err != nil {
+		return after, end, err
+	}
+	first, err := before(from.UTC())
+	if err == nil && first >= p.state.FirstSeq { // else it may have left RAW for the archive
+		after = Position{run, first}
+	}
+	return after, Position{run, end.Seq}, err
 }
 
 // Msg is the answer as a handler of RAW gets it.
@@ -171,4 +204,28 @@ func (a *Archive) fromStream(ctx context.Context, from Position, sel *selection,
 		}
 	}
 	return sel.To, nil
+}
+
+// Kept says where the bytes of an answer are: in RAW, in an object of the archive,
+// or in both.
+type Kept struct {
+	InStream bool
+	Object   string // "" in none
+}
+
+// Where are the bytes at a position.
+func (a *Archive) Where(ctx context.Context, at Position) (k Kept, err error) {
+	p, err := a.place(ctx)
+	if err != nil {
+		return k, err
+	}
+	k.InStream = at.Run == p.Run && at.Seq >= p.state.FirstSeq && at.Seq <= p.state.LastSeq
+	if a.db == nil {
+		return k, nil
+	}
+	gs, err := a.segments(ctx, `state = 'stored' AND run = $1 AND first_seq <= $2 AND last_seq >= $2`, at.Run, at.Seq)
+	if len(gs) > 0 {
+		k.Object = gs[0].Object
+	}
+	return k, err
 }

@@ -1,36 +1,56 @@
-// Package audit proves that nothing was lost on the way from answers to rows:
-// it counts what each stage was given against what it has made of it, and names
-// what is missing.
+// Package audit proves that nothing was lost on the way from tasks to rows and to
+// RabbitMQ: it counts what each stage was given against what it has made of it, by
+// hour, and names what is missing.
 //
-// It only reads. What is still under way is no loss: a stage is asked for what
-// is before its own position.
+// It only reads. What is still under way is no loss: a stage is asked for what is
+// before its own position, and what it was given is read before what it has made.
+//
+// # How it is known what RabbitMQ has confirmed
+//
+// The bridge writes a receipt in the transaction that moves its position: for each
+// shard, from which sequence of EVENTS to which it has published and got confirmed,
+// how many messages, and the exclusive or of their ids (Receipts). So a position
+// that was moved over events by hand leaves a gap between two receipts, and a
+// message that was left out makes a receipt differ from what its events demand:
+// one by its very id, several by their number.
 package audit
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"beat/processors"
 	"beat/projections"
 	"beat/streams/bus"
-	"beat/streams/event"
 	"beat/streams/social"
 )
 
-// Config of an Auditor.
+// Config of an audit.
 type Config struct {
 	DB    *pgxpool.Pool
 	JS    jetstream.JetStream
 	Since time.Time // what was stored from this time on; zero all
+	Until time.Time // and before this one; zero all
 	// Grace is how long something may take before it counts as lost. A stuck task
 	// is one whose lease ended that long ago.
-	Grace time.Duration
-	Parse []string // the durable consumers of RAW
+	Grace  time.Duration
+	Parse  []string // the durable consumers of RAW
+	Bridge bool     // RabbitMQ is told, and has to have been told everything
+	Sample int      // entities whose rows are folded again; 0 all that were touched
+}
+
+// in reports whether something that was stored at a time is looked at.
+func (c *Config) in(at time.Time) bool {
+	return !at.Before(c.Since) && (c.Until.IsZero() || at.Before(c.Until))
 }
 
 // most is how many ids a check names.
@@ -45,36 +65,108 @@ type Check struct {
 	Do      string   `json:"do,omitempty"`
 }
 
-func (c *Check) miss(format string, args ...any) {
+// miss notes what is missing of an hour, which may be nil.
+func (c *Check) miss(h *Hour, format string, args ...any) {
 	c.Missing++
+	if h != nil {
+		h.Missing++
+	}
 	if len(c.IDs) < most {
 		c.IDs = append(c.IDs, fmt.Sprintf(format, args...))
 	}
 }
 
-// Run makes all checks. Its error is that one could not be made.
-func Run(ctx context.Context, cfg Config) ([]*Check, error) {
-	a := &auditor{Config: cfg, commits: map[string]bool{}, dead: map[string]bool{}, waiting: map[string]bool{}}
-	var out []*Check
-	for _, check := range []func(context.Context) (*Check, error){a.streams, a.tasks, a.events, a.answers, a.rows} {
-		c, err := check(ctx)
-		if err != nil {
-			return out, err
-		}
-		if c.IDs == nil {
-			c.IDs = []string{}
-		}
-		out = append(out, c)
-	}
-	return out, nil
+// An Hour is what each stage was given and has made, of what was stored in it.
+type Hour struct {
+	Hour     time.Time `json:"hour"`
+	Tasks    int       `json:"tasks"` // created
+	Complete int       `json:"complete"`
+	Failed   int       `json:"failed"`
+	Live     int       `json:"live"`
+	Answers  int       `json:"answers"` // raw
+	Parsed   int       `json:"parsed"`
+	Dead     int       `json:"dead"`
+	Skipped  int       `json:"skipped"` // their verdict says why
+	Events   int       `json:"events"`  // observations
+	Stored   int       `json:"stored"`
+	Messages int       `json:"messages"` // that RabbitMQ is to be told
+	Told     int       `json:"told"`
+	UnderWay int       `json:"under_way"` // answers and events that a stage has yet to reach
+	Missing  int       `json:"missing"`
 }
+
+// A Report is what an audit has found.
+type Report struct {
+	Checks []*Check `json:"checks"`
+	Hours  []*Hour  `json:"hours"`
+}
+
+// Missing is the sum of all checks.
+func (r *Report) Missing() (n int) {
+	for _, c := range r.Checks {
+		n += c.Missing
+	}
+	return n
+}
+
+// UnderWay is what stages have yet to reach.
+func (r *Report) UnderWay() (n int) {
+	for _, h := range r.Hours {
+		n += h.UnderWay
+	}
+	return n
+}
+
+// Run makes all checks. Its error is that one could not be made.
+func Run(ctx context.Context, cfg Config) (*Report, error) {
+	a := &auditor{Config: cfg, began: time.Now(), hours: map[time.Time]*Hour{}, commits: ids{}, dead: ids{}, waiting: ids{}, touched: map[entity]bool{}}
+	// What a stage was given first, and then what it has made of it: what is handed
+	// on in between is seen twice rather than not at all.
+	if err := a.look(ctx); err != nil {
+		return nil, err
+	}
+	r := &Report{Checks: []*Check{}, Hours: []*Hour{}}
+	for _, check := range []func(context.Context) ([]*Check, error){a.streams, a.tasks, a.events, a.answers, a.rows} {
+		cs, err := check(ctx)
+		if err != nil {
+			return r, err
+		}
+		for _, c := range cs {
+			if c.IDs == nil {
+				c.IDs = []string{}
+			}
+			r.Checks = append(r.Checks, c)
+		}
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(a.hours), time.Time.Compare) {
+		r.Hours = append(r.Hours, a.hours[at])
+	}
+	return r, nil
+}
+
+// ids are a set of raw ids, of which there may be a million: 16 bytes each.
+type ids map[[16]byte]struct{}
+
+func key(id string) [16]byte {
+	h := sha256.Sum256([]byte(id))
+	return [16]byte(h[:16])
+}
+
+func (s ids) add(id string)      { s[key(id)] = struct{}{} }
+func (s ids) has(id string) bool { _, ok := s[key(id)]; return ok }
 
 type auditor struct {
 	Config
-	commits map[string]bool // raw answers that led to a commit
-	dead    map[string]bool // raw answers of dead letters
-	waiting map[string]bool // raw answers that are being parsed or processed
+	began   time.Time
+	hours   map[time.Time]*Hour
+	settled uint64 // sequence of RAW that all parsers have settled up to
+	commits ids    // raw answers that led to a commit
+	dead    ids    // raw answers of dead letters
+	waiting ids    // raw answers that wait to be processed
 	touched map[entity]bool
+
+	projected, told map[int]uint64 // positions by shard
+	stretches       stretches
 }
 
 type entity struct {
@@ -83,8 +175,58 @@ type entity struct {
 	key      string
 }
 
+func (a *auditor) hour(at time.Time) *Hour {
+	at = at.UTC().Truncate(time.Hour)
+	h := a.hours[at]
+	if h == nil {
+		h = &Hour{Hour: at}
+		a.hours[at] = h
+	}
+	return h
+}
+
+// look reads how far the stages are.
+func (a *auditor) look(ctx context.Context) (err error) {
+	if a.settled, err = a.floor(ctx, bus.Raw, a.Parse); err != nil {
+		return err
+	}
+	if a.projected, err = a.positions(ctx, "project"); err != nil {
+		return err
+	}
+	if a.Bridge {
+		if a.told, err = a.positions(ctx, "bridge"); err != nil {
+			return err
+		}
+		s, err := a.JS.Stream(ctx, bus.Events)
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", bus.Events, err)
+		}
+		if a.stretches, err = readStretches(ctx, a.DB, s.CachedInfo().Created.UTC().Format(time.RFC3339Nano)); err != nil {
+			return err
+		}
+	}
+	err = bus.Scan{Stream: bus.Parsed}.Each(ctx, a.JS, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
+		data, err := bus.Unpack(m.Headers(), m.Data())
+		if err != nil {
+			return err
+		}
+		b, err := social.UnmarshalBatch(data)
+		a.waiting.add(b.Raw.ID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return bus.Scan{Stream: bus.Dead, Headers: true}.Each(ctx, a.JS, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
+		if id := m.Headers().Get(bus.HeaderDeadRaw); id != "" {
+			a.dead.add(id)
+		}
+		return nil
+	})
+}
+
 // streams: nothing was taken out of the middle of what is only ever appended to.
-func (a *auditor) streams(ctx context.Context) (*Check, error) {
+func (a *auditor) streams(ctx context.Context) ([]*Check, error) {
 	c := &Check{Name: "messages of RAW and EVENTS", Do: "something has removed messages by hand, or the store is damaged: restore it, then beat replay"}
 	for _, name := range []string{bus.Raw, bus.Events} {
 		s, err := a.JS.Stream(ctx, name)
@@ -96,153 +238,100 @@ func (a *auditor) streams(ctx context.Context) (*Check, error) {
 			return nil, fmt.Errorf("stream %s: %w", name, err)
 		}
 		c.Looked += int(info.State.Msgs)
-		c.Missing += info.State.NumDeleted
 		for _, seq := range info.State.Deleted {
-			if len(c.IDs) < most {
-				c.IDs = append(c.IDs, fmt.Sprintf("%s %d", name, seq))
-			}
+			c.miss(nil, "%s %d", name, seq)
 		}
 	}
-	return c, nil
+	return []*Check{c}, nil
 }
 
 // tasks: each has one outcome, or is live.
-func (a *auditor) tasks(ctx context.Context) (*Check, error) {
+func (a *auditor) tasks(ctx context.Context) ([]*Check, error) {
 	c := &Check{Name: "tasks", Do: "beat tasks why ID; a task whose lease has ended is taken back by any scheduler that runs"}
-	if err := a.DB.QueryRow(ctx, `SELECT count(*) FROM scrape_request_log WHERE created_at >= $1 OR created_at IS NULL`, a.Since).Scan(&c.Looked); err != nil {
-		return nil, fmt.Errorf("read tasks: %w", err)
+	const window = `((created_at >= $1 OR created_at IS NULL) AND ($2::timestamp IS NULL OR created_at < $2))`
+	var until *time.Time
+	if !a.Until.IsZero() {
+		until = &a.Until
 	}
 	rows, err := a.DB.Query(ctx, `
-SELECT id, CASE
+SELECT date_trunc('hour', coalesce(created_at, timestamp '2000-01-01')), count(*), count(*) FILTER (WHERE status = 'COMPLETE'), count(*) FILTER (WHERE status = 'FAILED')
+FROM scrape_request_log WHERE `+window+` GROUP BY 1`, a.Since, until)
+	if err != nil {
+		return nil, fmt.Errorf("read tasks: %w", err)
+	}
+	var at time.Time
+	var all, complete, failed int
+	_, err = pgx.ForEachRow(rows, []any{&at, &all, &complete, &failed}, func() error {
+		h := a.hour(at)
+		h.Tasks, h.Complete, h.Failed, h.Live = all, complete, failed, all-complete-failed
+		c.Looked += all
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read tasks: %w", err)
+	}
+	rows, err = a.DB.Query(ctx, `
+SELECT id, coalesce(created_at, timestamp '2000-01-01'), CASE
     WHEN status = 'PROCESSING' THEN 'its lease ended at ' || coalesce(lease_until::text, 'no time')
     WHEN status = 'PENDING' THEN 'it is due since ' || run_at::text
     WHEN status IN ('COMPLETE', 'FAILED') THEN 'it has ended at no time'
     ELSE 'its status is ' || coalesce(status, 'null') END
 FROM scrape_request_log
-WHERE (created_at >= $1 OR created_at IS NULL) AND (
-    status = 'PROCESSING' AND coalesce(lease_until, picked_at, '-infinity') < $2
-    OR status = 'PENDING' AND run_at < $2
-    OR status IN ('COMPLETE', 'FAILED') AND scraped_at IS NULL
+WHERE status = 'PROCESSING' AND coalesce(lease_until, picked_at, '-infinity') < $3 -- stuck, since whenever
+    OR status = 'PENDING' AND run_at < $3
+    OR `+window+` AND (status IN ('COMPLETE', 'FAILED') AND scraped_at IS NULL
     OR status IS NULL OR status NOT IN ('PENDING', 'PROCESSING', 'COMPLETE', 'FAILED'))
-ORDER BY id`, a.Since, time.Now().UTC().Add(-a.Grace))
+ORDER BY id`, a.Since, until, a.began.UTC().Add(-a.Grace))
 	if err != nil {
 		return nil, fmt.Errorf("read tasks: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var id int64
-		var why string
-		if err := rows.Scan(&id, &why); err != nil {
-			return nil, fmt.Errorf("read tasks: %w", err)
-		}
-		c.miss("task %d: %s", id, why)
-	}
-	return c, rows.Err()
-}
-
-// events: each observation before the position of the projections has its row.
-func (a *auditor) events(ctx context.Context) (*Check, error) {
-	c := &Check{Name: "observations of EVENTS", Do: "rows were deleted, or the position was moved by hand"}
-	a.touched = map[entity]bool{}
-	positions, err := a.positions(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var batch []observation
-	err = a.read(ctx, bus.Events, a.Since, func(m jetstream.Msg, seq uint64) error {
-		shard, kind, err := event.ParseSubject(m.Subject())
-		if err != nil || kind != event.KindCommit {
-			return err
-		}
-		data, err := bus.Unpack(m.Headers(), m.Data())
-		if err != nil {
-			return err
-		}
-		commit, err := event.UnmarshalCommit(data)
-		if err != nil {
-			return err
-		}
-		a.commits[commit.Raw.ID] = true
-		if seq > positions[shard] {
-			return nil
-		}
-		for _, e := range commit.Events {
-			c.Looked++
-			id := e.ID
-			if commit.Replay != nil {
-				if id = event.LogID(commit.Raw.ID, e.Log); e.Gone {
-					continue
-				}
-			}
-			batch = append(batch, observation{id, e.Log.Kind, commit.Raw.At})
-			a.touched[entity{commit.Task.Platform, e.Log.Kind, e.Log.Key}] = true
-		}
-		if len(batch) >= 5000 {
-			err = a.stored(ctx, c, batch)
-			batch = batch[:0]
-		}
-		return err
+	var id int64
+	var why string
+	_, err = pgx.ForEachRow(rows, []any{&id, &at, &why}, func() error {
+		c.miss(a.hour(at), "task %d: %s", id, why)
+		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", bus.Events, err)
-	}
-	return c, a.stored(ctx, c, batch)
+	return []*Check{c}, err
 }
 
 // answers: each that was to be parsed has led to a commit or to a dead letter.
-func (a *auditor) answers(ctx context.Context) (*Check, error) {
+func (a *auditor) answers(ctx context.Context) ([]*Check, error) {
 	c := &Check{Name: "answers of RAW", Do: "beat replay --raw ID parses one again"}
-	floor, err := a.floor(ctx, bus.Raw, a.Parse)
-	if err != nil {
-		return nil, err
-	}
-	err = a.read(ctx, bus.Dead, time.Time{}, func(m jetstream.Msg, _ uint64) error {
-		a.dead[m.Headers().Get(bus.HeaderRawID)] = true
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", bus.Dead, err)
-	}
-	err = a.read(ctx, bus.Parsed, time.Time{}, func(m jetstream.Msg, _ uint64) error {
-		data, err := bus.Unpack(m.Headers(), m.Data())
-		if err != nil {
-			return err
+	late := a.began.Add(-a.Grace)
+	scan := bus.Scan{Stream: bus.Raw, Since: a.Since, Headers: true}
+	err := scan.Each(ctx, a.JS, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		if !a.in(meta.Timestamp) {
+			return bus.ErrEnough
 		}
-		b, err := social.UnmarshalBatch(data)
-		a.waiting[b.Raw.ID] = true
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", bus.Parsed, err)
-	}
-	late := time.Now().Add(-a.Grace)
-	err = a.read(ctx, bus.Raw, a.Since, func(m jetstream.Msg, seq uint64) error {
-		id := m.Headers().Get(bus.HeaderRawID)
+		h, id := a.hour(meta.Timestamp), m.Headers().Get(bus.HeaderRawID)
 		c.Looked++
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
+		h.Answers++
 		switch {
 		case m.Headers().Get(bus.HeaderVerdict) != processors.OK: // that is its reason
-		case a.commits[id], a.dead[id], a.waiting[id]:
-		case seq > floor && meta.Timestamp.After(late):
+			h.Skipped++
+		case a.commits.has(id):
+			h.Parsed++
+		case a.dead.has(id):
+			h.Dead++
+		case a.waiting.has(id), meta.Sequence.Stream > a.settled && meta.Timestamp.After(late):
+			h.UnderWay++
 		default:
-			c.miss("raw %s, message %d", id, seq)
+			c.miss(h, "raw %s, message %d", id, meta.Sequence.Stream)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", bus.Raw, err)
-	}
-	return c, nil
+	return []*Check{c}, err
 }
 
 // rows: each says what the observations of its entity say.
-func (a *auditor) rows(ctx context.Context) (*Check, error) {
+func (a *auditor) rows(ctx context.Context) ([]*Check, error) {
 	c := &Check{Name: "rows", Do: "something else has written them: beat state ENTITY shows what was observed"}
 	keys := map[entity][]string{}
-	for e := range a.touched {
+	n := 0
+	for e := range a.touched { // in no order: a sample is another each time
+		if n++; a.Sample > 0 && n > a.Sample {
+			break
+		}
 		group := entity{e.platform, e.kind, ""}
 		keys[group] = append(keys[group], e.key)
 	}
@@ -253,58 +342,17 @@ func (a *auditor) rows(ctx context.Context) (*Check, error) {
 				return nil, err
 			}
 			for _, d := range differ {
-				c.miss("%s %s, column %s", d.Table, d.Key, d.Column)
+				c.miss(nil, "%s %s, column %s", d.Table, d.Key, d.Column)
 			}
 		}
 		c.Looked += len(all)
 	}
-	return c, nil
+	return []*Check{c}, nil
 }
 
-// An observation is an event and the table that has its row.
-type observation struct {
-	id   string
-	kind social.Kind
-	at   time.Time
-}
-
-var rowsSQL = map[social.Kind]string{
-	social.Profile:      `SELECT FROM profile_log l WHERE l.event_id = u.id::uuid AND l."timestamp" = u.at`,
-	social.Insights:     `SELECT FROM profile_log l WHERE l.event_id = u.id::uuid AND l."timestamp" = u.at`,
-	social.Post:         `SELECT FROM post_log l WHERE l.event_id = u.id::uuid AND l."timestamp" = u.at`,
-	social.Activity:     `SELECT FROM post_activity_log l WHERE l.event_id = u.id::uuid`,
-	social.Relationship: `SELECT FROM profile_relationship_log l WHERE l.event_id = u.id::uuid`,
-}
-
-// stored names the observations that have no row.
-func (a *auditor) stored(ctx context.Context, c *Check, all []observation) error {
-	ids, ats := map[social.Kind][]string{}, map[social.Kind][]time.Time{}
-	for _, o := range all {
-		ids[o.kind], ats[o.kind] = append(ids[o.kind], o.id), append(ats[o.kind], o.at)
-	}
-	for kind, list := range ids {
-		rows, err := a.DB.Query(ctx, `SELECT u.id FROM unnest($1::text[], $2::timestamp[]) AS u(id, at) WHERE NOT EXISTS (`+rowsSQL[kind]+`)`, list, ats[kind])
-		if err != nil {
-			return fmt.Errorf("look for rows of %s: %w", kind, err)
-		}
-		for rows.Next() {
-			var id string
-			if err := rows.Scan(&id); err != nil {
-				rows.Close()
-				return err
-			}
-			c.miss("%s %s", kind, id)
-		}
-		if rows.Close(); rows.Err() != nil {
-			return rows.Err()
-		}
-	}
-	return nil
-}
-
-// positions are how far the projections are, by shard.
-func (a *auditor) positions(ctx context.Context) (map[int]uint64, error) {
-	rows, err := a.DB.Query(ctx, `SELECT shard, applied FROM stream_position WHERE reader = 'project'`)
+// positions are how far a reader of EVENTS is, by shard.
+func (a *auditor) positions(ctx context.Context, reader string) (map[int]uint64, error) {
+	rows, err := a.DB.Query(ctx, `SELECT shard, applied FROM stream_position WHERE reader = $1`, reader)
 	if err != nil {
 		return nil, fmt.Errorf("read positions: %w", err)
 	}
@@ -341,51 +389,4 @@ func (a *auditor) floor(ctx context.Context, stream string, durables []string) (
 		}
 	}
 	return floor, nil
-}
-
-// read calls fn for each message of a stream that is there now.
-func (a *auditor) read(ctx context.Context, stream string, since time.Time, fn func(m jetstream.Msg, seq uint64) error) error {
-	s, err := a.JS.Stream(ctx, stream)
-	if err != nil {
-		return err
-	}
-	last := s.CachedInfo().State.LastSeq
-	if s.CachedInfo().State.Msgs == 0 {
-		return nil
-	}
-	cfg := jetstream.OrderedConsumerConfig{HeadersOnly: stream == bus.Raw || stream == bus.Dead}
-	if !since.IsZero() {
-		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
-	}
-	c, err := s.OrderedConsumer(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	if c.CachedInfo().NumPending == 0 {
-		return nil
-	}
-	it, err := c.Messages(jetstream.PullMaxMessages(1000))
-	if err != nil {
-		return err
-	}
-	defer it.Stop()
-	for {
-		m, err := it.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return err
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		if meta.Sequence.Stream > last {
-			return nil
-		}
-		if err := fn(m, meta.Sequence.Stream); err != nil {
-			return fmt.Errorf("message %d: %w", meta.Sequence.Stream, err)
-		}
-		if meta.NumPending == 0 || meta.Sequence.Stream >= last {
-			return nil
-		}
-	}
 }

@@ -50,6 +50,9 @@ type RouterConfig struct {
 	// whatever reason: its handler never comes back. Default 1000, so that no
 	// outage of hours, with a Later every ten seconds, parks anything.
 	MaxRedeliver int
+	// Version is that of the parser which reads m, 0 for none. Its dead letter says
+	// it, whatever m has died of. May be nil.
+	Version func(m *Msg) int
 	// OnDead may add messages to a dead letter, such as the failure of the
 	// task. They are stored after the letter and before the message is gone.
 	OnDead func(ctx context.Context, m *Msg, cause string, err error) []Out
@@ -294,6 +297,11 @@ func (t *route) settle(d *delivery, v verdict, wait time.Duration) {
 // Only then may the message be terminated.
 func (t *route) bury(d *delivery, p *parkError) error {
 	outs := []Out{letter(t.Name, &d.Msg, p, time.Now())}
+	if t.r.cfg.Version != nil {
+		if v := t.r.cfg.Version(&d.Msg); v > 0 {
+			ReadBy(v)(outs[0].Header)
+		}
+	}
 	if t.r.cfg.OnDead != nil {
 		outs = append(outs, t.r.cfg.OnDead(t.r.work, &d.Msg, p.cause, p.err)...)
 	}

@@ -55,6 +55,10 @@ import (
 // has redriven or dropped it, or it is older than 30 days.
 var ErrGone = errors.New("no such dead letter")
 
+// headerHealed is the newest version of its source's parser that a message has been
+// redriven for, see Heal. It stays with the message likewise.
+const headerHealed = "Beat-Healed"
+
 // headerRedriven counts how often a message has been redriven. It stays with
 // the message, so its next letter has it too.
 const headerRedriven = "Beat-Redriven"
@@ -68,7 +72,9 @@ type Letter struct {
 	Error       string    `json:"error"`
 	Fingerprint string    `json:"fingerprint"`
 	Source      string    `json:"source,omitempty"`
-	Parser      int       `json:"parser,omitempty"` // version that could not read it
+	Parser      int       `json:"parser,omitempty"`     // version that could not read it
+	Healed      int       `json:"healed,omitempty"`     // version it was redriven for before, see Heal
+	Curable     int       `json:"curable_by,omitempty"` // later version that may read it, see Mark
 	Flow        string    `json:"flow,omitempty"`
 	Task        int64     `json:"task,omitempty"`
 	Fence       int64     `json:"fence,omitempty"` // of the task's run
@@ -92,9 +98,10 @@ type Message struct {
 func readLetter(seq uint64, h nats.Header) Letter {
 	d := bus.ReadDead(h)
 	redriven, _ := strconv.Atoi(h.Get(headerRedriven)) //nolint:errcheck // absent is 0
+	healed, _ := strconv.Atoi(h.Get(headerHealed))     //nolint:errcheck // absent is 0
 	l := Letter{
 		Seq: seq, At: d.At, Stage: d.Stage, Cause: d.Cause, Error: d.Error, Fingerprint: d.Fingerprint, Source: d.Source,
-		Parser: d.Parser, Flow: d.Flow, Task: d.Task, Fence: d.Fence, Attempts: d.Attempts, Redriven: redriven, RawID: d.Raw,
+		Parser: d.Parser, Healed: healed, Flow: d.Flow, Task: d.Task, Fence: d.Fence, Attempts: d.Attempts, Redriven: redriven, RawID: d.Raw,
 		Subject: d.Subject, Stream: d.Stream, StreamSeq: d.Seq, Stack: d.Stack,
 	}
 	if d.Stream == bus.Raw {
@@ -126,6 +133,18 @@ func (f Filter) Match(l Letter) bool {
 		(f.Since.IsZero() || !l.At.Before(f.Since)) && (f.Until.IsZero() || l.At.Before(f.Until)) &&
 		(f.Task == 0 || f.Task == l.Task) &&
 		(len(f.Seqs) == 0 || slices.Contains(f.Seqs, l.Seq))
+}
+
+// Mark notes in letters which of them a later parser may read: they are of answers,
+// and the version of the source's parser now is later than that which could not.
+// Whether it can, only Heal shows.
+func Mark(ls []Letter, version func(source string) int) {
+	for i := range ls {
+		l := &ls[i]
+		if v := version(l.Source); l.Parser > 0 && v > l.Parser && (l.Stream == bus.Raw || l.Stream == bus.Parsed) {
+			l.Curable = v
+		}
+	}
 }
 
 // A Box is the DEAD stream. It is safe for concurrent use.

@@ -10,6 +10,7 @@ import (
 type Group struct {
 	Fingerprint string    `json:"fingerprint"`
 	Count       int       `json:"count"`
+	Curable     int       `json:"curable"` // of these, by a later parser; see Mark
 	Cause       string    `json:"cause"`
 	Stages      []string  `json:"stages"`
 	Sources     []string  `json:"sources"`
@@ -33,6 +34,9 @@ func Groups(ls []Letter) []Group {
 		}
 		g := &out[i]
 		g.Count++
+		if l.Curable > 0 {
+			g.Curable++
+		}
 		g.Stages, g.Sources, g.Flows = insert(g.Stages, l.Stage), insert(g.Sources, l.Source), insert(g.Flows, l.Flow)
 		if l.At.Before(g.First) {
 			g.First = l.At

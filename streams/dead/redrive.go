@@ -8,6 +8,8 @@ import (
 	"maps"
 	"strconv"
 
+	"github.com/nats-io/nats.go"
+
 	"beat/streams/bus"
 	"beat/streams/flow"
 	"beat/streams/schedule"
@@ -85,6 +87,17 @@ func owner(seq uint64) string { return "redrive/" + strconv.FormatUint(seq, 10) 
 // is nil, and removes the letter unless its outcome is Kept. After an error it
 // may be called again. The error wraps ErrGone when there is no such letter.
 func (r *Redriver) Redrive(ctx context.Context, seq uint64, data []byte) (Result, error) {
+	return r.redrive(ctx, seq, data, 0)
+}
+
+// Heal redrives a letter because version of its source's parser may read it. If
+// that cannot either, the next letter says so, and is not redriven for that version
+// again by whoever asks first (Letter.Healed).
+func (r *Redriver) Heal(ctx context.Context, seq uint64, version int) (Result, error) {
+	return r.redrive(ctx, seq, nil, version)
+}
+
+func (r *Redriver) redrive(ctx context.Context, seq uint64, data []byte, version int) (Result, error) {
 	m, err := r.box.Get(ctx, seq)
 	if err != nil {
 		return Result{}, err
@@ -131,6 +144,9 @@ func (r *Redriver) Redrive(ctx context.Context, seq uint64, data []byte) (Result
 			}
 			o.Header = maps.Clone(o.Header)
 			o.Header.Set(headerRedriven, strconv.Itoa(m.Redriven+1))
+			if version > 0 {
+				o.Header.Set(headerHealed, strconv.Itoa(version))
+			}
 			o.Header.Del(headerTrace) // the call was told when it was made
 		}
 	}
@@ -141,6 +157,25 @@ func (r *Redriver) Redrive(ctx context.Context, seq uint64, data []byte) (Result
 		return res, fmt.Errorf("dead letter %d is redriven, but still there: %w", seq, err)
 	}
 	return res, nil
+}
+
+// Update replaces a letter by one that says what version of its source's parser
+// makes of it: another cause.
+func (r *Redriver) Update(ctx context.Context, m Message, version int, cause string, err error) error {
+	was := &bus.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Data, Stream: m.Stream, Seq: m.StreamSeq, Delivered: m.Attempts}
+	if was.Header == nil {
+		was.Header = nats.Header{}
+	}
+	was.Header.Set(headerHealed, strconv.Itoa(version))
+	o := bus.Letter(was, m.Stage, cause, err, bus.ReadBy(version))
+	o.ID += "/" + strconv.Itoa(version)
+	if err := r.send.Send(ctx, o); err != nil {
+		return fmt.Errorf("update dead letter %d: %w", m.Seq, err)
+	}
+	if err := r.box.Drop(ctx, m.Seq); err != nil && !errors.Is(err, ErrGone) {
+		return err
+	}
+	return nil
 }
 
 // ask is the ask that the message is, or is an answer to.

@@ -22,14 +22,11 @@ type Execer interface {
 func (b *Batch) Save(ctx context.Context, tx Execer) error {
 	var shards []int32
 	var from, to, told []int64
-	for shard, seq := range b.to {
-		if seq <= b.r.applied[shard] {
-			continue
-		}
-		shards = append(shards, int32(shard))
-		from = append(from, int64(b.r.applied[shard]))
-		to = append(to, int64(seq))
-		told = append(told, int64(b.r.told[shard]))
+	for _, m := range b.Moves() {
+		shards = append(shards, int32(m.Shard))
+		from = append(from, int64(m.From))
+		to = append(to, int64(m.To))
+		told = append(told, int64(b.r.told[m.Shard]))
 	}
 	if len(shards) == 0 {
 		return nil
@@ -84,4 +81,23 @@ WHERE p.reader = $1 AND p.stream = $2 AND p.shard = n.shard AND p.told < n.told`
 		s.saved[int(shard)] = uint64(told[i])
 	}
 	return nil
+}
+
+// A Move is how far a shard's position moves by a batch.
+type Move struct {
+	Shard    int
+	From, To uint64 // of EVENTS, From excluded
+}
+
+// Stream is the identity of the stream that the batch is of.
+func (b *Batch) Stream() string { return b.r.stream }
+
+// Moves are what Save writes.
+func (b *Batch) Moves() (out []Move) {
+	for shard, seq := range b.to {
+		if seq > b.r.applied[shard] {
+			out = append(out, Move{shard, b.r.applied[shard], seq})
+		}
+	}
+	return out
 }

@@ -299,6 +299,32 @@ func (r *Replayer) read(a Answer) (x reading) {
 	return x
 }
 
+// Rejects says of the answers that f selects, by raw id, what the parsers of now
+// cannot read of them or what is turned down of what they say; nil that all of it is
+// taken. What is not kept any more is not in it.
+func (r *Replayer) Rejects(ctx context.Context, f Filter) (map[string]error, error) {
+	out := map[string]error{}
+	for a, err := range r.cfg.History(ctx, f, archive.Position{}) {
+		if err != nil {
+			return nil, fmt.Errorf("read history: %w", err)
+		}
+		if !f.Match(&a) {
+			continue
+		}
+		x := r.read(a)
+		if x.skip != "" {
+			x.err = errors.New(x.skip)
+		}
+		if x.err == nil {
+			if _, bad := processing.Derive(x.batch); len(bad) > 0 {
+				x.err = bad[0]
+			}
+		}
+		out[a.Raw.ID] = x.err
+	}
+	return out, nil
+}
+
 // cause is the text of an error for the report: what differs from answer to
 // answer is cut off.
 func cause(err error) string {

@@ -165,7 +165,7 @@ func Vhost(t testing.TB) string {
 // admin sends one request to the management API.
 func admin(t testing.TB, at address, method, path, body string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // it may have a million messages to remove
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, at.admin+path, strings.NewReader(body))
 	if err != nil {
