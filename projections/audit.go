@@ -56,7 +56,8 @@ type rows struct {
 	kind, handle, owner                     []string
 }
 
-func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit) error {
+// audit writes the rows. written is false if some were there already.
+func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit) (written bool, err error) {
 	size := 0
 	for _, c := range commits {
 		for _, e := range c.Events {
@@ -71,27 +72,37 @@ func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit) error {
 	}
 	profiles, posts := &rows{}, &rows{}
 	byKind := map[social.Kind]*rows{social.Profile: profiles, social.Insights: profiles, social.Post: posts}
-	last := latest(commits)
-	for _, c := range commits {
+	last, all := latest(commits), int64(0)
+	for i, c := range commits {
 		for _, e := range c.Events {
 			id := rowID(c, e)
-			if r := byKind[e.Log.Kind]; r != nil && last[id] == c.Parser {
+			r := byKind[e.Log.Kind]
+			if r == nil {
+				continue
+			}
+			all++
+			if at, ok := last[id]; ok && at == i {
 				delete(last, id)
 				r.add(c, e, id, value(e.Log.Dimensions), value(e.Log.Metrics))
 			}
 		}
 	}
+	var n int64
 	if len(profiles.key) > 0 {
-		if _, err := tx.Exec(ctx, profileLogSQL, append(profiles.args(), profiles.kind, profiles.handle)...); err != nil {
-			return fmt.Errorf("audit profiles: %w", err)
+		tag, err := tx.Exec(ctx, profileLogSQL, append(profiles.args(), profiles.kind, profiles.handle)...)
+		if err != nil {
+			return false, fmt.Errorf("audit profiles: %w", err)
 		}
+		n += tag.RowsAffected()
 	}
 	if len(posts.key) > 0 {
-		if _, err := tx.Exec(ctx, postLogSQL, append(posts.args(), posts.owner)...); err != nil {
-			return fmt.Errorf("audit posts: %w", err)
+		tag, err := tx.Exec(ctx, postLogSQL, append(posts.args(), posts.owner)...)
+		if err != nil {
+			return false, fmt.Errorf("audit posts: %w", err)
 		}
+		n += tag.RowsAffected()
 	}
-	return nil
+	return n == all, nil
 }
 
 // rowID is the event_id of a row: that of the first time the entity was seen in
@@ -103,14 +114,15 @@ func rowID(c event.Commit, e event.Event) string {
 	return e.ID
 }
 
-// latest is the version of the last parser by row: one statement may write a row
-// only once.
+// latest is the commit, by its place, that a row is of: one statement may write a
+// row only once. Of two parsers it is the later one's, of two replays the last.
 func latest(commits []event.Commit) map[string]int {
 	out := map[string]int{}
-	for _, c := range commits {
+	for i, c := range commits {
 		for _, e := range c.Events {
-			if v, ok := out[rowID(c, e)]; !ok || v < c.Parser {
-				out[rowID(c, e)] = c.Parser
+			id := rowID(c, e)
+			if j, ok := out[id]; !ok || commits[j].Parser < c.Parser || commits[j].Parser == c.Parser && c.Replay != nil {
+				out[id] = i
 			}
 		}
 	}
