@@ -103,7 +103,7 @@ func (r *Rebuilder) back(ctx context.Context, all []model, run int64, out *Rebui
 		for {
 			n := 0
 			if err := r.making(ctx, func(tx pgx.Tx) (err error) {
-				n, err = mk.again(ctx, tx, t.Since(), spanSize)
+				n, err = mk.again(ctx, tx, t.Since(), r.cfg.Span)
 				return err
 			}); err != nil {
 				return err

@@ -54,6 +54,7 @@ type Rebuilder struct {
 type RebuildConfig struct {
 	Tables  []string // default all
 	Workers int      // spans that are made at once; default 2
+	Span    int      // rows or observations that are folded at once; default 4000: some megabytes, and a tenth of a second
 	DryRun  bool     // build and compare, and leave nothing behind
 	Force   bool     // swap even if rows vanish
 	// Say is told how far it is; may be nil.
@@ -69,8 +70,6 @@ type RebuildStep struct {
 }
 
 const (
-	// spanSize is how many rows or observations are folded at once: some
-	// megabytes, and a statement that lasts a tenth of a second.
 	spanSize = 4000
 	// few changed rows may be left for the transaction that writers wait for.
 	few = 1000
@@ -94,6 +93,9 @@ var (
 func NewRebuilder(lg *slog.Logger, db *pgxpool.Pool, js jetstream.JetStream, cfg RebuildConfig) *Rebuilder {
 	if cfg.Workers <= 0 {
 		cfg.Workers = 2
+	}
+	if cfg.Span <= 0 {
+		cfg.Span = spanSize
 	}
 	if cfg.Say == nil {
 		cfg.Say = func(RebuildStep) {}
@@ -321,7 +323,7 @@ func (r *Rebuilder) build(ctx context.Context, m model, out *RebuiltTable) (*mak
 		for s := (span{}); ; {
 			var ok bool
 			err := pgx.BeginFunc(work, r.db, func(tx pgx.Tx) (err error) {
-				s, ok, err = m.next(work, tx, s, spanSize)
+				s, ok, err = m.next(work, tx, s, r.cfg.Span)
 				return err
 			})
 			if err != nil || !ok {
@@ -390,7 +392,7 @@ func (r *Rebuilder) drain(ctx context.Context, mk *maker) error {
 	for done := int64(0); ; {
 		var n int
 		if err := r.making(ctx, func(tx pgx.Tx) (err error) {
-			n, err = mk.again(ctx, tx, mk.shadow().Changed(), spanSize)
+			n, err = mk.again(ctx, tx, mk.shadow().Changed(), r.cfg.Span)
 			return err
 		}); err != nil {
 			return err
@@ -509,9 +511,9 @@ func (r *Rebuilder) exchange(ctx context.Context, tx pgx.Tx, makers []*maker, ru
 			break
 		}
 		for _, mk := range makers {
-			for n := spanSize; n == spanSize; {
+			for n := r.cfg.Span; n == r.cfg.Span; {
 				var err error
-				if n, err = mk.again(ctx, tx, mk.shadow().Changed(), spanSize); err != nil {
+				if n, err = mk.again(ctx, tx, mk.shadow().Changed(), r.cfg.Span); err != nil {
 					return err
 				}
 			}

@@ -3,6 +3,7 @@ package projections
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -247,5 +248,296 @@ func TestAnyInterleavingGivesTheFold(t *testing.T) {
 func dropKept(ctx context.Context, t interface{ Fatal(...any) }, db *pgxpool.Pool) {
 	if _, err := DropKept(ctx, db); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// said is n answers about posts, one each, of an hour of their own.
+func said(n, hour int) []event.Commit {
+	var out []event.Commit
+	for i := range n {
+		l := social.Log{Kind: social.Post, Key: fmt.Sprintf("post%05d", i), Owner: "1", Source: "graphapi",
+			Metrics:    social.KVs{{Key: "likes", Value: social.Int(int64(i + hour))}},
+			Dimensions: social.KVs{{Key: "caption", Value: social.String(fmt.Sprint("caption ", hour))}}}
+		raw := social.Raw{ID: social.ID("said", i, hour), Source: "graphapi", At: at.Add(time.Duration(hour) * time.Hour)}
+		out = append(out, event.Commit{Task: social.TaskRef{ID: int64(i + 1), Fence: 1, Platform: social.Instagram}, Parts: 1, Parser: 1, Raw: raw,
+			Events: []event.Event{{ID: event.LogID(raw.ID, l), Log: l}}})
+	}
+	return out
+}
+
+func must[T any](t *testing.T) func(v T, err error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// tablesLike counts tables by a part of their name.
+func tablesLike(t *testing.T, db *pgxpool.Pool, like string) (n int) {
+	t.Helper()
+	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE $1`, like).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func triggers(t *testing.T, db *pgxpool.Pool) (n int) {
+	t.Helper()
+	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM pg_trigger WHERE tgfoid = 'beat_note_keys'::regproc`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Rows that were damaged are as observed again; all others are what they were, with
+// their ids, also those that beat knows nothing of, and those whose observations
+// are stored no more. A dry run tells of it and leaves nothing behind.
+func TestRebuildRepairsAndKeeps(t *testing.T) {
+	t.Parallel()
+	db, js, ctx := newDB(t), newStreams(t), t.Context()
+	const n = 900 // of several spans
+	exec := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := db.Exec(ctx, sql, args...); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	for hour := range 2 {
+		if err := apply(ctx, db, said(n, hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Others have columns of their own, and rows.
+	exec(`ALTER TABLE instagram_post ADD COLUMN theirs text DEFAULT 'none'`)
+	exec(`UPDATE instagram_post SET theirs = 'mark', reach = 5 WHERE shortcode = 'post00003'`)
+	exec(`INSERT INTO instagram_post (shortcode, likes) VALUES ('alien', 4), (NULL, 5), ('', 6)`)
+	// What was seen of one is a month that was dropped; of another only the last.
+	exec(`DELETE FROM post_log WHERE platform_post_id = 'post00010' OR platform_post_id = 'post00011' AND "timestamp" = $1`, at.Add(time.Hour))
+	want := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "coalesce(shortcode, '-')", ""))
+	fresh := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "coalesce(shortcode, '-')", "id,updated_at,theirs"))
+
+	exec(`UPDATE instagram_post SET likes = -1 WHERE shortcode = 'post00001'`)
+	exec(`UPDATE instagram_post SET caption = NULL WHERE shortcode BETWEEN 'post00500' AND 'post00509'`)
+	exec(`DELETE FROM instagram_post WHERE shortcode = 'post00002'`)
+	damaged := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "coalesce(shortcode, '-')", ""))
+	cfg := RebuildConfig{Tables: []string{"instagram_post"}, DryRun: true, Span: 200}
+	dry := must[*Rebuilt](t)(rebuilder(db, js, cfg).Run(ctx))
+	if got := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "coalesce(shortcode, '-')", "")); !gocmp.Equal(damaged, got) {
+		t.Error("a dry run has changed rows")
+	}
+	if tables := tablesLike(t, db, "instagram_post\\_%") - tablesLike(t, db, "instagram_post\\_ts"); tables != 0 || triggers(t, db) != 0 {
+		t.Errorf("a dry run has left %d tables and %d triggers", tables, triggers(t, db))
+	}
+	post := dry.Tables[0]
+	if post.Rows != n+3 || post.Appearing != 1 || post.Vanishing != 0 || post.Changing != 11 || post.Compared != n+1 || len(post.Columns) != 2 ||
+		post.Columns[0].Column != `"caption"` || post.Columns[0].Rows != 10 || post.Columns[1].Column != `"likes"` || post.Columns[1].Rows != 1 ||
+		*post.Columns[1].Samples[0].Is != "-1" || *post.Columns[1].Samples[0].Observed != "2" || !slices.Equal(post.Examples, []string{"post00002"}) {
+		t.Errorf("dry run: %+v, columns %+v", post, post.Columns)
+	}
+
+	cfg.DryRun = false
+	done := must[*Rebuilt](t)(rebuilder(db, js, cfg).Run(ctx))
+	if done.State != "swapped" || done.StandstillMS > 2000 || done.Tables[0].Before != fmt.Sprintf("instagram_post_before_%d", done.Run) {
+		t.Errorf("rebuild: %+v", done)
+	}
+	got := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "coalesce(shortcode, '-')", ""))
+	repaired := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "coalesce(shortcode, '-')", "id,updated_at,theirs"))
+	if diff := gocmp.Diff(fresh, repaired); diff != "" {
+		t.Errorf("values: (-before the damage +after the rebuild)\n%s", diff)
+	}
+	for key := range want {
+		damage := key == "post00001" || key == "post00002" || key >= "post00500" && key <= "post00509"
+		if !damage && got[key] != want[key] {
+			t.Errorf("%s was not damaged, and is another:\n%s\n%s", key, want[key], got[key])
+		}
+	}
+	var moved int
+	if err := db.QueryRow(ctx, `SELECT count(*) FROM instagram_post a JOIN `+done.Tables[0].Before+` b USING (id) WHERE a.updated_at > b.updated_at`).Scan(&moved); err != nil || moved != 11 {
+		t.Errorf("updated_at has moved in %d rows, want the 11 that were repaired in place: %v", moved, err)
+	}
+	for key, theirs := range map[string]string{"post00003": "mark", "post00002": "none"} {
+		var is string
+		if err := db.QueryRow(ctx, `SELECT theirs FROM instagram_post WHERE shortcode = $1`, key).Scan(&is); err != nil || is != theirs {
+			t.Errorf("%s: a column of others is %q, want %q: %v", key, is, theirs, err)
+		}
+	}
+	again := must[*Rebuilt](t)(rebuilder(db, js, cfg).Run(ctx))
+	if post := again.Tables[0]; post.Changing != 0 || post.Appearing != 0 || post.Vanishing != 0 {
+		t.Errorf("a second rebuild: %+v", post)
+	}
+	if n := tablesLike(t, db, "instagram_post\\_before%"); n != 1 {
+		t.Errorf("%d replaced tables are kept, want the last one", n)
+	}
+}
+
+// Going back loses nothing that has come since, and can be gone back from. Only
+// then, dropped, there is no way back.
+func TestBackFromARebuild(t *testing.T) {
+	t.Parallel()
+	db, js, ctx := newDB(t), newStreams(t), t.Context()
+	r := rebuilder(db, js, RebuildConfig{Tables: []string{"instagram_post"}})
+	if _, err := r.Back(ctx); !errors.Is(err, ErrNothingKept) {
+		t.Errorf("nothing was rebuilt: %v", err)
+	}
+	if err := apply(ctx, db, said(50, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(ctx, `UPDATE instagram_post SET likes = 77 WHERE shortcode = 'post00007'`); err != nil {
+		t.Fatal(err)
+	}
+	likes := func(key string) (n int) {
+		t.Helper()
+		if err := db.QueryRow(ctx, `SELECT likes FROM instagram_post WHERE shortcode = $1`, key).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	must[*Rebuilt](t)(r.Run(ctx))
+	if n := likes("post00007"); n != 7 {
+		t.Fatalf("likes are %d, want 7", n)
+	}
+	if err := apply(ctx, db, said(60, 5)[1:5]); err != nil { // changed, and
+		t.Fatal(err)
+	}
+	if err := apply(ctx, db, said(60, 5)[55:]); err != nil { // new
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(ctx, `UPDATE instagram_post SET reach = 9 WHERE shortcode = 'post00020'`); err != nil {
+		t.Fatal(err)
+	}
+	rebuilt := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "shortcode", ""))
+	back := must[*Rebuilt](t)(r.Back(ctx))
+	if n := likes("post00007"); n != 77 {
+		t.Errorf("likes are %d, want the 77 of before", n)
+	}
+	got := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "shortcode", ""))
+	for key := range rebuilt {
+		if key != "post00007" && got[key] != rebuilt[key] {
+			t.Errorf("%s: what has come since is lost:\n%s\n%s", key, rebuilt[key], got[key])
+		}
+	}
+	if len(got) != 55 {
+		t.Errorf("%d rows, want 55", len(got))
+	}
+	if must[*Rebuilt](t)(r.Back(ctx)); likes("post00007") != 7 || back.State != "swapped" {
+		t.Errorf("likes are %d, want 7 again", likes("post00007"))
+	}
+	if dropped := must[[]string](t)(DropKept(ctx, db)); len(dropped) != 1 {
+		t.Errorf("dropped %v, want one table", dropped)
+	}
+	if _, err := r.Back(ctx); !errors.Is(err, ErrNothingKept) || triggers(t, db) != 0 {
+		t.Errorf("after all was dropped: %v, %d triggers", err, triggers(t, db))
+	}
+}
+
+// What EVENTS has and the stored observations lack is added to them first.
+func TestRebuildFromEvents(t *testing.T) {
+	t.Parallel()
+	db, js, ctx := newDB(t), newStreams(t), t.Context()
+	all := said(300, 0)
+	withdrawn := all[9]
+	withdrawn.Replay, withdrawn.Answer = &event.Replay{}, event.Withdrawn
+	withdrawn.Events = []event.Event{{ID: event.ID("taken back"), Log: all[9].Events[0].Log, Gone: true}}
+	all = append(all, withdrawn)
+	ends := map[int]uint64{}
+	for _, c := range all {
+		data, err := c.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ack, err := js.Publish(ctx, c.Subject(), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shard, _, err := event.ParseSubject(c.Subject())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends[shard] = ack.Sequence
+	}
+	if err := apply(ctx, db, all); err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(ctx, bus.Events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for shard, seq := range ends {
+		if _, err := db.Exec(ctx, `INSERT INTO stream_position (reader, shard, stream, applied, told) VALUES ('project', $1, $2, $3, 0)`,
+			shard, s.CachedInfo().Created.UTC().Format(time.RFC3339Nano), int64(seq)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "shortcode", "id"))
+	if len(want) != 299 {
+		t.Fatalf("%d rows, want 299: one was taken back", len(want))
+	}
+	for _, damage := range []string{"TRUNCATE instagram_post, post_log", "DELETE FROM post_log WHERE platform_post_id < 'post00100'", "TRUNCATE instagram_post"} {
+		if _, err := db.Exec(ctx, damage); err != nil {
+			t.Fatal(err)
+		}
+		out := must[*Rebuilt](t)(rebuilder(db, js, RebuildConfig{}).Run(ctx))
+		if diff := gocmp.Diff(want, must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "shortcode", "id"))); diff != "" {
+			t.Errorf("after %s: (-want +got)\n%s", damage, diff)
+		}
+		if out.Observations.Looked != 301 || out.Observations.Added != out.Observations.Missing || (out.Observations.Missing > 0) != strings.Contains(damage, "post_log") {
+			t.Errorf("after %s: %+v", damage, out.Observations)
+		}
+	}
+}
+
+// Rows that only the live table has, because all that was said of them was taken
+// back, do not vanish unasked; a run that is broken off leaves nothing, one that
+// was killed is cleaned up by the next.
+func TestRebuildThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	db, js, ctx := newDB(t), newStreams(t), t.Context()
+	if err := apply(ctx, db, said(500, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(ctx, `UPDATE post_log SET gone = true WHERE platform_post_id = 'post00004'`); err != nil {
+		t.Fatal(err)
+	}
+	want := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "shortcode", ""))
+	if _, err := rebuilder(db, js, RebuildConfig{}).Run(ctx); !errors.Is(err, ErrVanish) {
+		t.Errorf("a row vanishes: %v", err)
+	}
+	for _, step := range []string{"read events", "fold", "index", "vacuum", "compare", "swap"} {
+		work, cancel := context.WithCancel(ctx)
+		_, err := rebuilder(db, js, RebuildConfig{Force: true, Say: func(s RebuildStep) {
+			if s.Step == step {
+				cancel()
+			}
+		}}).Run(work)
+		cancel()
+		if step != "read events" && !errors.Is(err, context.Canceled) { // there are none to be read
+			t.Errorf("broken off at %s: %v", step, err)
+		}
+		if step != "read events" && (tablesLike(t, db, "%\\_rebuild") != 1 || triggers(t, db) != 0) { // beat_rebuild
+			t.Errorf("broken off at %s, it has left something", step)
+		}
+		if step == "read events" {
+			must[*Rebuilt](t)(rebuilder(db, js, RebuildConfig{}).Back(ctx))
+			must[[]string](t)(DropKept(ctx, db))
+		}
+	}
+	if diff := gocmp.Diff(want, must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "shortcode", ""))); diff != "" {
+		t.Errorf("rows have changed: (-want +got)\n%s", diff)
+	}
+	// As a killed one leaves it.
+	m := must[model](t)(modelOf("instagram_post"))
+	if err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error { return m.shadow().Create(ctx, tx) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(ctx, `INSERT INTO instagram_post_rebuild (shortcode) VALUES ('half'); INSERT INTO beat_rebuild (tables, state) VALUES ('{instagram_post}', 'building')`); err != nil {
+		t.Fatal(err)
+	}
+	out := must[*Rebuilt](t)(rebuilder(db, js, RebuildConfig{Force: true}).Run(ctx))
+	runs := must[[]RebuildRun](t)(RebuildRuns(ctx, db, 2))
+	if out.Tables[1].Vanishing != 1 || out.Tables[1].Rows != 499 || runs[1].State != "left" || runs[0].State != "swapped" {
+		t.Errorf("the next one: %+v, runs %+v", out.Tables[1], runs)
 	}
 }

@@ -56,6 +56,7 @@ type cli struct {
 	Replay      replayCmd      `cmd:"" help:"Parse the past again after a parser was fixed; shows what would change, or changes it."`
 	State       stateCmd       `cmd:"" help:"Show an account or post, now or as of then, and where each value came from."`
 	Restore     restoreCmd     `cmd:"" help:"Take back what was observed of profiles since a time."`
+	Projections projectionsCmd `cmd:"" help:"Look at the tables that are folded from EVENTS, verify them, and build them anew while they are in use."`
 	Audit       auditCmd       `cmd:"" help:"Count what each stage was given against what it has made of it, and name what is missing."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring the database schema up to date."`
 	Doctor      doctorCmd      `cmd:"" help:"Check every dependency and say what to do."`

@@ -242,7 +242,7 @@ func (a *app) apply(ctx context.Context, g *globals, r *replay.Replayer, j repla
 	return err
 }
 
-// A progress tells people how far a replay is: on a terminal one line that
+// A progress tells people how far long work is: on a terminal one line that
 // moves, elsewhere a line now and then.
 type progress struct {
 	out   io.Writer
@@ -257,21 +257,32 @@ func newProgress(out io.Writer, total int64) *progress {
 	return &progress{out: out, live: ok && term.IsTerminal(int(f.Fd())), total: total, began: time.Now()}
 }
 
-func (p *progress) show(answers, changed int64) {
+// due reports whether it is time to show something again.
+func (p *progress) due() bool {
 	every := 5 * time.Second
 	if p.live {
 		every = 200 * time.Millisecond
 	}
 	if time.Since(p.last) < every {
-		return
+		return false
 	}
 	p.last = time.Now()
+	return true
+}
+
+func (p *progress) show(answers, changed int64) {
+	if !p.due() {
+		return
+	}
 	rate := float64(answers) / time.Since(p.began).Seconds()
 	left := "?"
 	if rate > 0 {
 		left = (time.Duration(float64(max(p.total-answers, 0))/rate) * time.Second).String()
 	}
-	text := fmt.Sprintf("%d of at most %d answers, %d changed, %.0f/s, at most %s to go", answers, p.total, changed, rate, left)
+	p.say(fmt.Sprintf("%d of at most %d answers, %d changed, %.0f/s, at most %s to go", answers, p.total, changed, rate, left))
+}
+
+func (p *progress) say(text string) {
 	if p.live {
 		fmt.Fprintf(p.out, "\r\x1b[K%s", text)
 		return
