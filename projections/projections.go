@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -160,7 +161,9 @@ func applyTo(ctx context.Context, tx pgx.Tx, commits []event.Commit) (done appli
 			if folds[t] == nil {
 				folds[t] = fold{}
 			}
-			folds[t].add(t, e.Log, origin{e.Log.Source, c.Raw.At, c.Raw.ID, c.Parser})
+			// To the microsecond, as observations are stored: what is folded from
+			// those must come out the same.
+			folds[t].add(t, e.Log, origin{e.Log.Source, c.Raw.At.Truncate(time.Microsecond), c.Raw.ID, c.Parser})
 		}
 	}
 	for _, m := range models() {

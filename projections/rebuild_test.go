@@ -101,7 +101,7 @@ func drawHistory(t *rapid.T) history {
 	}
 	for i := range n {
 		raw := social.Raw{ID: fmt.Sprintf("raw%d", i), Source: rapid.SampledFrom([]string{"graphapi", "lama"}).Draw(t, "source"),
-			At: at.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "hour")) * time.Hour)}
+			At: at.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "hour"))*time.Hour + time.Duration(rapid.IntRange(0, 2).Draw(t, "ns"))*400)}
 		c := event.Commit{Task: social.TaskRef{ID: int64(i + 1), Fence: 1, Platform: social.Instagram}, Parts: 1, Parser: 1, Raw: raw}
 		again := c
 		again.Parser, again.Replay = 2, &event.Replay{Job: 1}
@@ -156,7 +156,7 @@ func (h history) fold() map[string]map[string]string {
 		}
 	}
 	slices.SortFunc(all, func(a, b word) int {
-		return cmp.Or(a.raw.At.Compare(b.raw.At), strings.Compare(a.raw.ID, b.raw.ID))
+		return cmp.Or(a.raw.At.Truncate(time.Microsecond).Compare(b.raw.At.Truncate(time.Microsecond)), strings.Compare(a.raw.ID, b.raw.ID))
 	})
 	out := map[string]map[string]string{}
 	for _, w := range all {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"beat/processors/quarantine"
+	"beat/providers"
 	"beat/streams/archive"
 	"beat/streams/bus"
 	"beat/streams/dead"
@@ -158,11 +159,13 @@ func replaying(ctx context.Context, g *globals, cfg deps) (*app, error) {
 	return newApp(ctx, lg, cfg, nil)
 }
 
-// replayer replays what is stored.
-func (a *app) replayer() *replay.Replayer {
+// replayer replays what is stored with the parsers of now.
+func (a *app) replayer() *replay.Replayer { return a.replayerOf(a.set) }
+
+func (a *app) replayerOf(set providers.Set) *replay.Replayer {
 	behind := a.behind()
 	return replay.New(a.lg, a.db, replay.Config{
-		Providers: a.set, History: replay.Stored(a.archive), Held: quarantine.Kept(a.db),
+		Providers: set, History: replay.Stored(a.archive), Held: quarantine.Kept(a.db),
 		Commit: func(ctx context.Context, commits []event.Commit) error {
 			outs := make([]bus.Out, 0, len(commits))
 			for _, c := range commits {
