@@ -54,7 +54,7 @@ type Rebuilder struct {
 type RebuildConfig struct {
 	Tables  []string // default all
 	Workers int      // spans that are made at once; default 2
-	Span    int      // rows or observations that are folded at once; default 4000: some megabytes, and a tenth of a second
+	Span    int      // rows or observations that are folded at once; default 1000: a megabyte, and some hundredths of a second
 	DryRun  bool     // build and compare, and leave nothing behind
 	Force   bool     // swap even if rows vanish
 	// Say is told how far it is; may be nil.
@@ -70,7 +70,7 @@ type RebuildStep struct {
 }
 
 const (
-	spanSize = 4000
+	spanSize = 1000
 	// few changed rows may be left for the transaction that writers wait for.
 	few = 1000
 	// lockWait is how long that transaction queues for a lock, which is how long

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/shirou/gopsutil/v4/process"
 	"golang.org/x/sync/errgroup"
 
 	"beat/processors"
@@ -43,11 +44,14 @@ type benchReplayResult struct {
 	Changed      int     `json:"changed_answers"`
 	DryPerS      float64 `json:"dry_answers_per_s"`
 	ApplyPerS    float64 `json:"apply_answers_per_s"`
-	AppliedPerS  float64 `json:"applied_answers_per_s"` // until the rows are there
+	AppliedPerS  float64 `json:"applied_answers_per_s"`   // until the rows are there
+	DryCPU       float64 `json:"dry_cpu_ms_per_answer"`   // beat and Postgres
+	ApplyCPU     float64 `json:"apply_cpu_ms_per_answer"` // likewise, until the rows are there
 	Rows         int64   `json:"rows"`
 	StoredPerS   float64 `json:"stored_rows_per_s"` // the rows before, by the projections
 	RebuildS     float64 `json:"rebuild_s"`
 	RowsPerS     float64 `json:"rebuild_rows_per_s"`
+	RebuildCPU   float64 `json:"rebuild_cpu_s"` // beat and Postgres, with the live traffic
 	StandstillMS float64 `json:"standstill_ms"`
 	SwapTries    int     `json:"swap_tries"`
 	LiveTasks    int     `json:"live_tasks"`    // during the rebuild
@@ -92,7 +96,11 @@ func (c *benchReplayCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer run.Stop()
-	b.app = run.app
+	self, err := process.NewProcess(int32(os.Getpid()))
+	if err != nil {
+		return err
+	}
+	b.app, b.cpu = run.app, func() float64 { return cpuOf(self) + serverCPU(l.pg) }
 	if err := b.replays(ctx); err != nil {
 		return err
 	}
@@ -106,6 +114,7 @@ func (c *benchReplayCmd) Run(ctx context.Context, g *globals) error {
 
 type replayBench struct {
 	*benchReplayCmd
+	cpu func() float64 // seconds of beat and Postgres so far
 	*app
 	benchReplayResult
 	say func(format string, args ...any)
@@ -164,14 +173,15 @@ func (b *replayBench) replays(ctx context.Context) error {
 	r := b.replayerOf(set)
 	return profiled(b.benchReplayCmd.Profile, func() error {
 		b.say("parsing them again, dry …")
-		began := time.Now()
+		began, cpu := time.Now(), b.cpu()
 		dry, err := r.Do(ctx, replay.Run{})
 		if err != nil {
 			return err
 		}
 		b.DryPerS = round(float64(dry.Answers) / time.Since(began).Seconds())
+		b.DryCPU = round((b.cpu() - cpu) * 1000 / float64(max(dry.Answers, 1)))
 		b.say("parsing them again, applied …")
-		began = time.Now()
+		began, cpu = time.Now(), b.cpu()
 		j, err := replay.Create(ctx, b.db, replay.Job{})
 		if err != nil {
 			return err
@@ -184,6 +194,7 @@ func (b *replayBench) replays(ctx context.Context) error {
 			return err
 		}
 		b.AppliedPerS = round(float64(j.Answers) / time.Since(began).Seconds())
+		b.ApplyCPU = round((b.cpu() - cpu) * 1000 / float64(max(j.Answers, 1)))
 		b.benchReplayResult.Answers, b.Changed = int(j.Answers), int(j.Changed)
 		if j.Changed > 0 {
 			b.Entities = j.Report.Another / int(j.Changed)
@@ -310,7 +321,7 @@ func (b *replayBench) rebuild(ctx context.Context) error {
 		return ctx.Err()
 	case <-time.After(10 * time.Second):
 	}
-	from := time.Now().UTC()
+	from, cpu := time.Now().UTC(), b.cpu()
 	line := &progress{out: lines(b.say), began: time.Now()}
 	var out *projections.Rebuilt
 	err = profiled(suffixed(b.benchReplayCmd.Profile, ".rebuild"), func() (err error) {
@@ -318,6 +329,7 @@ func (b *replayBench) rebuild(ctx context.Context) error {
 		return err
 	})
 	to := time.Now().UTC()
+	b.RebuildCPU = round(b.cpu() - cpu)
 	stop()
 	wg.Wait()
 	if err := errors.Join(err, failed); err != nil {
