@@ -501,6 +501,10 @@ func (r *Rebuilder) swapped(ctx context.Context, run int64) (done bool, err erro
 // exchange is the transaction of the swap. Writers stop first, so that no row is
 // changed any more while readers go on; they wait only for the names.
 func (r *Rebuilder) exchange(ctx context.Context, tx pgx.Tx, makers []*maker, run int64, from func(model) string) error {
+	// The server ends it by itself too: a client that goes away it notices late.
+	if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", standstill.Milliseconds())); err != nil {
+		return err
+	}
 	for _, mode := range []string{"SHARE ROW EXCLUSIVE", "ACCESS EXCLUSIVE"} {
 		for _, mk := range makers {
 			if _, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE %s IN %s MODE", mk.name, mode)); err != nil {

@@ -33,6 +33,7 @@ type benchReplayCmd struct {
 	Answers int           `help:"How many raw answers are parsed again, of a profile with 12 posts each." default:"3000"`
 	Rows    int           `help:"How many post rows are rebuilt, from as many events; 0 leaves that out." default:"100000"`
 	Live    float64       `help:"Full refreshes per second that run beside the rebuild." default:"5"`
+	Quiet   time.Duration `help:"How long they run before it, for comparison." default:"10s"`
 	Profile string        `help:"Write CPU profiles of the replays to FILE, and of the rebuild to FILE.rebuild." type:"path"`
 	Timeout time.Duration `help:"How long it may take." default:"30m"`
 }
@@ -310,7 +311,7 @@ func (b *replayBench) rebuild(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	b.say("%.0f refreshes per second, ten seconds before the rebuild and while it runs …", b.benchReplayCmd.Live)
+	b.say("%g refreshes per second, %s before the rebuild and while it runs …", b.benchReplayCmd.Live, b.Quiet)
 	traffic, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
@@ -319,7 +320,7 @@ func (b *replayBench) rebuild(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(10 * time.Second):
+	case <-time.After(b.Quiet):
 	}
 	from, cpu := time.Now().UTC(), b.cpu()
 	line := &progress{out: lines(b.say), began: time.Now()}

@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -267,8 +268,12 @@ func Locking(ctx context.Context, db Beginner, wait time.Duration, tries int, fn
 	return fmt.Errorf("others held the table %d times for longer than %s: %w", tries, wait, err)
 }
 
-// GaveWay reports whether err is that a lock was not had in time.
+// gaveWay are the errors that mean: others were in the way. In turn a lock not had
+// in time, a deadlock, a statement that took too long.
+var gaveWay = []string{"55P03", "40P01", "57014"}
+
+// GaveWay reports whether err is that others were in the way.
 func GaveWay(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (pg.Code == "55P03" || pg.Code == "40P01")
+	return errors.As(err, &pg) && slices.Contains(gaveWay, pg.Code)
 }
