@@ -82,29 +82,39 @@ const uniqueViolation = "23505" // Postgres error code
 // work of an INSERT for both sides; only if one of them is there already, or
 // comes from a replay, are they merged. A shard is written by one process, so
 // what is there was stored twice in the stream.
-func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit) error {
+// written is false if some were there already.
+func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit) (written bool, err error) {
 	sights := map[*trail][]sight{}
-	last := latest(commits)
+	last, all := latest(commits), 0
 	for i := range commits {
 		c := &commits[i]
 		for j := range c.Events {
 			e := &c.Events[j]
+			t := trails[e.Log.Kind]
+			if t == nil {
+				continue
+			}
+			all++
 			id := rowID(*c, *e)
-			if t := trails[e.Log.Kind]; t != nil && last[id] == c.Parser {
+			if at, ok := last[id]; ok && at == i {
 				delete(last, id)
 				sights[t] = append(sights[t], sight{c, e, id})
 			}
 		}
 	}
+	n := 0
 	for _, t := range []*trail{profileTrail, postTrail} {
-		if err := t.write(ctx, tx, sights[t]); err != nil {
-			return fmt.Errorf("audit in %s: %w", t.table, err)
+		rows, err := t.write(ctx, tx, sights[t])
+		if err != nil {
+			return false, fmt.Errorf("audit in %s: %w", t.table, err)
 		}
+		n += rows
 	}
-	return nil
+	return n == all, nil
 }
 
-func (t *trail) write(ctx context.Context, tx pgx.Tx, sights []sight) error {
+// write returns how many rows are new or other than before.
+func (t *trail) write(ctx context.Context, tx pgx.Tx, sights []sight) (rows int, err error) {
 	fresh, replayed := make([]sight, 0, len(sights)), []sight(nil)
 	for _, s := range sights {
 		if s.c.Replay != nil {
@@ -117,13 +127,14 @@ func (t *trail) write(ctx context.Context, tx pgx.Tx, sights []sight) error {
 		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return t.copyIn(ctx, tx, fresh) })
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && pg.Code == uniqueViolation {
-			replayed, err = sights, nil
+			fresh, replayed, err = nil, sights, nil
 		}
 		if err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return t.merge(ctx, tx, replayed)
+	changed, err := t.merge(ctx, tx, replayed)
+	return len(fresh) + changed, err
 }
 
 // copyIn fails when one of the rows is there.
@@ -142,16 +153,16 @@ func (t *trail) copyIn(ctx context.Context, tx pgx.Tx, sights []sight) error {
     task_id, parser, digest, answer, gone, `+t.key+`, `+t.columns+`) FROM STDIN (FORMAT binary)`)
 }
 
-func (t *trail) merge(ctx context.Context, tx pgx.Tx, sights []sight) error {
+func (t *trail) merge(ctx context.Context, tx pgx.Tx, sights []sight) (changed int, err error) {
 	if len(sights) == 0 {
-		return nil
+		return 0, nil
 	}
 	again := &rows{}
 	for _, s := range sights {
 		again.add(t, s)
 	}
-	_, err := tx.Exec(ctx, t.upsert, again.args()...)
-	return err
+	tag, err := tx.Exec(ctx, t.upsert, again.args()...)
+	return int(tag.RowsAffected()), err
 }
 
 // copy is one row, in the order of copyIn.
@@ -203,14 +214,15 @@ func rowID(c event.Commit, e event.Event) string {
 	return e.ID
 }
 
-// latest is the version of the last parser by row: one statement may write a row
-// only once.
+// latest is the commit, by its place, that a row is of: one statement may write a
+// row only once. Of two parsers it is the later one's, of two replays the last.
 func latest(commits []event.Commit) map[string]int {
 	out := map[string]int{}
-	for _, c := range commits {
+	for i, c := range commits {
 		for _, e := range c.Events {
-			if v, ok := out[rowID(c, e)]; !ok || v < c.Parser {
-				out[rowID(c, e)] = c.Parser
+			id := rowID(c, e)
+			if j, ok := out[id]; !ok || commits[j].Parser < c.Parser || commits[j].Parser == c.Parser && c.Replay != nil {
+				out[id] = i
 			}
 		}
 	}

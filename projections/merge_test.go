@@ -255,7 +255,10 @@ func BenchmarkAudit(b *testing.B) {
 		hour++
 		commits := answers(100, hour)
 		b.StartTimer()
-		if err := pgx.BeginFunc(b.Context(), db, func(tx pgx.Tx) error { return audit(b.Context(), tx, commits) }); err != nil {
+		if err := pgx.BeginFunc(b.Context(), db, func(tx pgx.Tx) error {
+			_, err := audit(b.Context(), tx, commits)
+			return err
+		}); err != nil {
 			b.Fatal(err)
 		}
 	}

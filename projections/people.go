@@ -89,10 +89,10 @@ func (a *acts) write(ctx context.Context, tx pgx.Tx, table, sql string) error {
 func people(ctx context.Context, tx pgx.Tx, commits []event.Commit) error {
 	var activities, relationships acts
 	last := latest(commits)
-	for _, c := range commits {
+	for i, c := range commits {
 		for _, e := range c.Events {
 			l := &e.Log
-			if l.Kind != social.Activity && l.Kind != social.Relationship || last[rowID(c, e)] != c.Parser {
+			if at, ok := last[rowID(c, e)]; l.Kind != social.Activity && l.Kind != social.Relationship || !ok || at != i {
 				continue
 			}
 			delete(last, rowID(c, e))

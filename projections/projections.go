@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -110,84 +111,95 @@ func (p *Projector) tell(ctx context.Context, ended []schedule.Finished) error {
 	return nil
 }
 
-func (p *Projector) apply(ctx context.Context, b *lanes.Batch, commits []event.Commit) (ended []schedule.Finished, err error) {
+func (p *Projector) apply(ctx context.Context, b *lanes.Batch, commits []event.Commit) ([]schedule.Finished, error) {
 	if err := p.partitions(ctx, commits); err != nil {
 		return nil, err
 	}
-	var accounts, posts, stale int
-	err = pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
-		accounts, posts, stale, ended = 0, 0, 0, nil
-		folds := map[*table]fold{}
-		for _, c := range commits {
-			if c.Replay != nil {
-				continue // see refold
-			}
-			for _, e := range c.Events {
-				t := tables[c.Task.Platform][e.Log.Kind]
-				if t == nil {
-					continue
-				}
-				if folds[t] == nil {
-					folds[t] = fold{}
-				}
-				folds[t].add(t, e.Log, origin{e.Log.Source, c.Raw.At, c.Raw.ID, c.Parser})
-			}
-		}
-		for _, platform := range []social.Platform{social.Instagram, social.YouTube} {
-			for _, kind := range []social.Kind{social.Profile, social.Post, social.Insights} {
-				t := tables[platform][kind]
-				if t == nil || folds[t] == nil {
-					continue
-				}
-				n, err := write(ctx, tx, t, folds[t])
-				if err != nil {
-					return err
-				}
-				switch kind {
-				case social.Profile:
-					accounts += n
-				case social.Post:
-					posts += n
-				}
-			}
-		}
-		if err := people(ctx, tx, commits); err != nil {
+	var done applied
+	err := pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) (err error) {
+		if done, err = applyTo(ctx, tx, commits); err != nil {
 			return err
 		}
-		if err := audit(ctx, tx, commits); err != nil {
-			return err
-		}
-		if err := refold(ctx, tx, commits); err != nil {
-			return err
-		}
-		finishes, err := progress(ctx, tx, commits)
-		if err != nil {
-			return err
-		}
-		if ended, err = schedule.End(ctx, tx, finishes); err != nil {
-			return err
-		}
-		if err := refreshed(ctx, tx, finishes, ended); err != nil {
-			return err
-		}
-		stale = len(finishes) - len(ended)
 		return b.Save(ctx, tx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("apply %d commits: %w", len(commits), err)
 	}
 	b.Saved()
-	p.Stats.Accounts.Add(int64(accounts))
-	p.Stats.Posts.Add(int64(posts))
-	p.Stats.Stale.Add(int64(stale))
-	for _, f := range ended {
+	p.Stats.Accounts.Add(int64(done.accounts))
+	p.Stats.Posts.Add(int64(done.posts))
+	p.Stats.Stale.Add(int64(done.stale))
+	for _, f := range done.ended {
 		if f.Status == social.Complete {
 			p.Stats.Complete.Add(1)
 		} else {
 			p.Stats.Failed.Add(1)
 		}
 	}
-	return ended, nil
+	return done.ended, nil
+}
+
+// applied is what commits have led to.
+type applied struct {
+	accounts, posts int                 // rows written
+	stale           int                 // ends refused by the fence
+	ended           []schedule.Finished // tasks
+}
+
+// applyTo writes all that commits make true.
+func applyTo(ctx context.Context, tx pgx.Tx, commits []event.Commit) (done applied, err error) {
+	folds := map[*table]fold{}
+	for _, c := range commits {
+		if c.Replay != nil {
+			continue // see refold
+		}
+		for _, e := range c.Events {
+			t := tables[c.Task.Platform][e.Log.Kind]
+			if t == nil {
+				continue
+			}
+			if folds[t] == nil {
+				folds[t] = fold{}
+			}
+			// To the microsecond, as observations are stored: what is folded from
+			// those must come out the same.
+			folds[t].add(t, e.Log, origin{e.Log.Source, c.Raw.At.Truncate(time.Microsecond), c.Raw.ID, c.Parser})
+		}
+	}
+	for _, m := range models() {
+		if folds[m.table] == nil {
+			continue
+		}
+		n, err := write(ctx, tx, m.table, folds[m.table])
+		if err != nil {
+			return done, err
+		}
+		switch m.kind {
+		case social.Profile:
+			done.accounts += n
+		case social.Post:
+			done.posts += n
+		}
+	}
+	if err := people(ctx, tx, commits); err != nil {
+		return done, err
+	}
+	written, err := audit(ctx, tx, commits)
+	if err != nil {
+		return done, err
+	}
+	if err := refold(ctx, tx, commits, written); err != nil {
+		return done, err
+	}
+	finishes, err := progress(ctx, tx, commits)
+	if err != nil {
+		return done, err
+	}
+	if done.ended, err = schedule.End(ctx, tx, finishes); err != nil {
+		return done, err
+	}
+	done.stale = len(finishes) - len(done.ended)
+	return done, refreshed(ctx, tx, finishes, done.ended)
 }
 
 // partitions makes the months of the commits' audit rows, each once.

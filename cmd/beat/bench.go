@@ -23,6 +23,11 @@ import (
 )
 
 type benchCmd struct {
+	Run    benchRunCmd    `cmd:"" default:"withargs" help:"Measure full refreshes, from the task to the row and the message."`
+	Replay benchReplayCmd `cmd:"" help:"Measure how fast the past is parsed again, and how fast a table is rebuilt beside live traffic."`
+}
+
+type benchRunCmd struct {
 	pgFlags
 	RMQURL   string        `help:"RabbitMQ to use instead of a private one." env:"BEAT_BENCH_RMQ_URL" name:"rmq-url" placeholder:"URL"`
 	NoRabbit bool          `help:"Measure without RabbitMQ." name:"no-rabbit"`
@@ -58,7 +63,7 @@ type benchResult struct {
 	RabbitMQ        bool    `json:"rabbitmq"`
 }
 
-func (c *benchCmd) Run(ctx context.Context, g *globals) error {
+func (c *benchRunCmd) Run(ctx context.Context, g *globals) error {
 	if c.Tasks < 1 {
 		return usageError{errors.New("--tasks must be positive")}
 	}

@@ -224,14 +224,17 @@ func (c *demoCmd) follow(ctx context.Context, g *globals, a *running, ids []int6
 }
 
 // told reports whether the bridge has reached the end of the stream.
-func told(ctx context.Context, a *app) bool {
+func told(ctx context.Context, a *app) bool { return reached(ctx, a, "bridge") }
+
+// reached reports whether a reader has reached the end of the stream.
+func reached(ctx context.Context, a *app, reader string) bool {
 	var behind bool
 	s, err := a.js.Stream(ctx, bus.Events)
 	if err != nil {
 		return false
 	}
 	last := int64(s.CachedInfo().State.LastSeq)
-	err = a.db.QueryRow(ctx, `SELECT coalesce(max(applied), 0) < $1 FROM stream_position WHERE reader = 'bridge'`, last).Scan(&behind)
+	err = a.db.QueryRow(ctx, `SELECT coalesce(max(applied), 0) < $1 FROM stream_position WHERE reader = $2`, last, reader).Scan(&behind)
 	return err == nil && !behind
 }
 

@@ -58,6 +58,7 @@ type cli struct {
 	State       stateCmd       `cmd:"" help:"Show an account or post, now or as of then, and where each value came from."`
 	Restore     restoreCmd     `cmd:"" help:"Take back what was observed of profiles since a time."`
 	Lineage     lineageCmd     `cmd:"" help:"Follow an event, a raw answer, a task or a row to all that it came from and all that came of it."`
+	Projections projectionsCmd `cmd:"" help:"Look at the tables that are folded from EVENTS, verify them, and build them anew while they are in use."`
 	Audit       auditCmd       `cmd:"" help:"Count what each stage was given against what it has made of it, and name what is missing."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring the database schema up to date."`
 	Doctor      doctorCmd      `cmd:"" help:"Check every dependency and say what to do."`

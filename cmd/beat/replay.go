@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"beat/processors/quarantine"
+	"beat/providers"
 	"beat/streams/archive"
 	"beat/streams/bus"
 	"beat/streams/dead"
@@ -158,11 +159,13 @@ func replaying(ctx context.Context, g *globals, cfg deps) (*app, error) {
 	return newApp(ctx, lg, cfg, nil)
 }
 
-// replayer replays what is stored.
-func (a *app) replayer() *replay.Replayer {
+// replayer replays what is stored with the parsers of now.
+func (a *app) replayer() *replay.Replayer { return a.replayerOf(a.set) }
+
+func (a *app) replayerOf(set providers.Set) *replay.Replayer {
 	behind := a.behind()
 	return replay.New(a.lg, a.db, replay.Config{
-		Providers: a.set, History: replay.Stored(a.archive), Held: quarantine.Kept(a.db),
+		Providers: set, History: replay.Stored(a.archive), Held: quarantine.Kept(a.db),
 		Commit: func(ctx context.Context, commits []event.Commit) error {
 			outs := make([]bus.Out, 0, len(commits))
 			for _, c := range commits {
@@ -242,7 +245,7 @@ func (a *app) apply(ctx context.Context, g *globals, r *replay.Replayer, j repla
 	return err
 }
 
-// A progress tells people how far a replay is: on a terminal one line that
+// A progress tells people how far long work is: on a terminal one line that
 // moves, elsewhere a line now and then.
 type progress struct {
 	out   io.Writer
@@ -257,21 +260,32 @@ func newProgress(out io.Writer, total int64) *progress {
 	return &progress{out: out, live: ok && term.IsTerminal(int(f.Fd())), total: total, began: time.Now()}
 }
 
-func (p *progress) show(answers, changed int64) {
+// due reports whether it is time to show something again.
+func (p *progress) due() bool {
 	every := 5 * time.Second
 	if p.live {
 		every = 200 * time.Millisecond
 	}
 	if time.Since(p.last) < every {
-		return
+		return false
 	}
 	p.last = time.Now()
+	return true
+}
+
+func (p *progress) show(answers, changed int64) {
+	if !p.due() {
+		return
+	}
 	rate := float64(answers) / time.Since(p.began).Seconds()
 	left := "?"
 	if rate > 0 {
 		left = (time.Duration(float64(max(p.total-answers, 0))/rate) * time.Second).String()
 	}
-	text := fmt.Sprintf("%d of at most %d answers, %d changed, %.0f/s, at most %s to go", answers, p.total, changed, rate, left)
+	p.say(fmt.Sprintf("%d of at most %d answers, %d changed, %.0f/s, at most %s to go", answers, p.total, changed, rate, left))
+}
+
+func (p *progress) say(text string) {
 	if p.live {
 		fmt.Fprintf(p.out, "\r\x1b[K%s", text)
 		return

@@ -142,7 +142,7 @@ func (r *Reader) session(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", bus.Events, err)
 	}
-	s.stream = stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano)
+	s.stream = identity(stream)
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock_shared($1, -1)", r.class()); err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func fields(old, now social.Log) []delta {
 			seen[kv.Key] = true
 			a, hadA := pair.a.Get(kv.Key)
 			b, hasB := pair.b.Get(kv.Key)
-			if hadA != hasB || hadA && !bytes.Equal(canonical(a), canonical(b)) {
+			if hadA != hasB || hadA && !bytes.Equal(a, b) && !bytes.Equal(canonical(a), canonical(b)) {
 				out = append(out, delta{kv.Key, a, b})
 			}
 		}

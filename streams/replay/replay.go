@@ -122,41 +122,76 @@ type Run struct {
 // Do replays. The report is that of the answers so far, also with an error.
 func (r *Replayer) Do(ctx context.Context, run Run) (*Report, error) {
 	report := NewReport()
-	next, stop := iter.Pull2(r.cfg.History(ctx, run.Filter, run.After))
-	defer stop()
+	chunks, ahead := make(chan []Answer, 1), make(chan error, 1)
+	history, stop := context.WithCancel(ctx)
+	go func() {
+		defer close(chunks)
+		ahead <- r.ahead(history, run, chunks)
+	}()
+	defer func() {
+		stop()
+		for range chunks { // until it has ended
+		}
+	}()
 	began := time.Now()
-	for {
-		var answers []Answer
-		for len(answers) < chunk && (run.Limit == 0 || report.Answers+len(answers) < run.Limit) {
-			a, err, ok := next()
-			if err != nil {
-				return report, fmt.Errorf("read history: %w", err)
+	for answers := range chunks {
+		for len(answers) > 0 {
+			part := answers
+			if run.Limit > 0 {
+				part = answers[:min(run.Limit-report.Answers, len(answers))]
 			}
-			if !ok {
-				break
+			if len(part) == 0 {
+				return report, nil
 			}
-			if run.Filter.Match(&a) {
-				answers = append(answers, a)
-			}
-		}
-		if len(answers) == 0 {
-			return report, ctx.Err()
-		}
-		if err := r.do(ctx, run, answers, report); err != nil {
-			return report, err
-		}
-		if run.Done != nil {
-			if err := run.Done(ctx, answers[len(answers)-1].At, report); err != nil {
+			answers = answers[len(part):]
+			if err := r.do(ctx, run, part, report); err != nil {
 				return report, err
 			}
-		}
-		if run.Rate > 0 {
-			due := began.Add(time.Duration(float64(report.Answers) / run.Rate * float64(time.Second)))
-			if err := sleep(ctx, time.Until(due)); err != nil {
-				return report, err
+			if run.Done != nil {
+				if err := run.Done(ctx, part[len(part)-1].At, report); err != nil {
+					return report, err
+				}
+			}
+			if run.Rate > 0 {
+				due := began.Add(time.Duration(float64(report.Answers) / run.Rate * float64(time.Second)))
+				if err := sleep(ctx, time.Until(due)); err != nil {
+					return report, err
+				}
 			}
 		}
 	}
+	return report, <-ahead
+}
+
+// ahead reads the history, one chunk ahead of who works on them.
+func (r *Replayer) ahead(ctx context.Context, run Run, chunks chan<- []Answer) error {
+	var answers []Answer
+	hand := func() error {
+		if len(answers) == 0 {
+			return ctx.Err()
+		}
+		select {
+		case chunks <- answers:
+			answers = nil
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for a, err := range r.cfg.History(ctx, run.Filter, run.After) {
+		if err != nil {
+			return fmt.Errorf("read history: %w", err)
+		}
+		if !run.Filter.Match(&a) {
+			continue
+		}
+		if answers = append(answers, a); len(answers) == chunk {
+			if err := hand(); err != nil {
+				return err
+			}
+		}
+	}
+	return hand()
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -200,7 +235,13 @@ type reading struct {
 func (r *Replayer) do(ctx context.Context, run Run, answers []Answer, report *Report) error {
 	readings := make([]reading, len(answers))
 	g := errgroup.Group{}
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
+	// What is stored of them is looked up meanwhile.
+	var before map[string]observations
+	g.Go(func() (err error) {
+		before, err = r.observations(ctx, answers)
+		return err
+	})
 	const piece = 16
 	for from := 0; from < len(answers); from += piece {
 		g.Go(func() error {
@@ -210,9 +251,7 @@ func (r *Replayer) do(ctx context.Context, run Run, answers []Answer, report *Re
 			return nil
 		})
 	}
-	g.Wait() //nolint:errcheck // none fails
-	before, err := r.observations(ctx, readings)
-	if err != nil {
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	var pending []*change

@@ -70,12 +70,12 @@ SELECT 'relationship', l.raw_id, l.event_id::text, 'relationship', coalesce(l.so
 FROM unnest($1::timestamp[], $2::text[]) AS u(at, raw) JOIN profile_relationship_log l ON l."timestamp" = u.at AND l.raw_id = u.raw`
 
 // observations reads those of the answers, by raw id.
-func (r *Replayer) observations(ctx context.Context, readings []reading) (map[string]observations, error) {
-	ats, raws := make([]time.Time, len(readings)), make([]string, len(readings))
+func (r *Replayer) observations(ctx context.Context, answers []Answer) (map[string]observations, error) {
+	ats, raws := make([]time.Time, len(answers)), make([]string, len(answers))
 	sql := digestsSQL
-	for i := range readings {
-		ats[i], raws[i] = readings[i].Raw.At, readings[i].Raw.ID
-		switch readings[i].Ask.Fetch {
+	for i := range answers {
+		ats[i], raws[i] = answers[i].Raw.At, answers[i].Raw.ID
+		switch answers[i].Ask.Fetch {
 		case social.Followers, social.Following, social.PostLikes, social.PostComments:
 			sql = peopleDigestsSQL
 		}
@@ -84,7 +84,7 @@ func (r *Replayer) observations(ctx context.Context, readings []reading) (map[st
 	if err != nil {
 		return nil, fmt.Errorf("read observations: %w", err)
 	}
-	out := make(map[string]observations, len(readings))
+	out := make(map[string]observations, len(answers))
 	var table, raw, id, kind, key string
 	var digest, answer int64
 	var parser int

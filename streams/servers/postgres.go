@@ -131,6 +131,16 @@ func pgReady(ctx context.Context, url, data string) error {
 
 // pgBin returns the directory with initdb and postgres. Debian keeps both off
 // the PATH.
+// PostgresBin is the folder of Postgres's programs, such as pg_dump.
+func PostgresBin(ctx context.Context) (string, error) {
+	dir, err := pgBin(ctx)
+	if err != nil {
+		return "", err
+	}
+	server, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres")) // others may lie elsewhere than the links
+	return filepath.Dir(server), err
+}
+
 func pgBin(ctx context.Context) (string, error) {
 	var dirs []string
 	if dir := os.Getenv("PG_BIN"); dir != "" {
