@@ -199,6 +199,28 @@ func TestAuditOfRabbitMQ(t *testing.T) {
 	}
 }
 
+// EVENTS was set back, and Postgres was not: what gets the old sequences is stored
+// and told all the same.
+func TestEventsSetBack(t *testing.T) {
+	t.Parallel()
+	rmq := servertest.Vhost(t)
+	declare(t, rmq)
+	w := newWorld(t, localConfig{rmqURL: rmq})
+	_, stop := w.runRoles(pipeline...)
+	w.enqueue(2)
+	w.until("completion", func() bool { return w.complete() == 2 })
+	w.until("all is told", w.bridged)
+	stop()
+	w.exec("UPDATE stream_position SET applied = 100000 + applied, told = 100000 + told")
+	w.exec("UPDATE bridge_receipt SET from_seq = 100000 + from_seq, to_seq = 100000 + to_seq, first_seq = 100000 + first_seq")
+	w.enqueue(4)
+	_, stop = w.runRoles(pipeline...)
+	w.until("completion", func() bool { return w.complete() == 6 })
+	w.until("all is told", func() bool { return w.int("SELECT max(applied)::int FROM stream_position") < 100000 && w.bridged() })
+	stop()
+	w.audited(0)
+}
+
 // A healthy run of many tasks, with all roles and RabbitMQ, is silent: also while
 // it is under way. BEAT_AUDIT_TASKS says of how many.
 func TestAuditOfManyTasks(t *testing.T) {

@@ -239,6 +239,9 @@ func (a *auditor) streams(ctx context.Context) ([]*Check, error) {
 		}
 		c.Looked += int(info.State.Msgs)
 		for _, seq := range info.State.Deleted {
+			if seq < info.State.FirstSeq || seq == 0 { // of a stream that was set back to nothing
+				continue
+			}
 			c.miss(nil, "%s %d", name, seq)
 		}
 	}

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,8 +103,8 @@ func (t *teller) message(subject string, data []byte, shard int, seq uint64, at 
 		}
 		return
 	}
-	s := t.stretches.of(shard, seq)
-	if s != nil && !s.counted {
+	all := t.stretches.of(shard, seq)
+	if slices.ContainsFunc(all, func(s *stretch) bool { return !s.counted }) {
 		return
 	}
 	msgs, err := bridge.Messages(subject, nil, data)
@@ -114,19 +115,21 @@ func (t *teller) message(subject string, data []byte, shard int, seq uint64, at 
 		switch {
 		case err != nil:
 			t.miss(h, "message %d of EVENTS cannot be told: %v", seq, err)
-		case s == nil:
+		case len(all) == 0:
 			for _, m := range msgs {
 				t.miss(h, "%s %s, message %d of EVENTS: never confirmed", m.Key, m.ID, seq)
 			}
 		default:
 			h.Told += len(msgs)
-			if t.hours[s] == nil {
-				t.hours[s] = map[*Hour]int{}
+			for _, s := range all {
+				if t.hours[s] == nil {
+					t.hours[s] = map[*Hour]int{}
+				}
+				t.hours[s][h] += len(msgs)
 			}
-			t.hours[s][h] += len(msgs)
 		}
 	}
-	if s != nil {
+	for _, s := range all {
 		for _, m := range msgs {
 			s.demanded.add(m)
 		}

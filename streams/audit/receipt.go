@@ -73,11 +73,9 @@ WITH n AS (
         AND r.since > now() AT TIME ZONE 'UTC' - interval '1 minute'
     RETURNING r.shard
 )
-INSERT INTO bridge_receipt AS r (stream, shard, from_seq, to_seq, first_seq, messages, id_high, id_low, since)
+INSERT INTO bridge_receipt (stream, shard, from_seq, to_seq, first_seq, messages, id_high, id_low, since)
 SELECT $1, n.shard, n.from_seq, n.to_seq, n.first_seq, n.messages, n.high, n.low, now() AT TIME ZONE 'UTC'
-FROM n WHERE n.shard NOT IN (SELECT shard FROM grown)
-ON CONFLICT (stream, shard, from_seq) DO UPDATE SET to_seq = excluded.to_seq, first_seq = excluded.first_seq, messages = excluded.messages,
-    id_high = excluded.id_high, id_low = excluded.id_low, since = excluded.since`
+FROM n WHERE n.shard NOT IN (SELECT shard FROM grown)`
 
 // Write stores the receipts of b, in the transaction that saves its position.
 func (r *Receipts) Write(ctx context.Context, tx lanes.Execer, b *lanes.Batch) error {
@@ -94,6 +92,13 @@ func (r *Receipts) Write(ctx context.Context, tx lanes.Execer, b *lanes.Batch) e
 	}
 	if len(shards) == 0 {
 		return nil
+	}
+	// What lies behind a position that was set back is told once more, or is of a
+	// stream that was set back.
+	if _, err := tx.Exec(ctx, `
+DELETE FROM bridge_receipt r USING unnest($2::int[], $3::bigint[]) AS n(shard, from_seq)
+WHERE r.stream = $1 AND r.shard = n.shard AND r.from_seq >= n.from_seq`, b.Stream(), shards, from); err != nil {
+		return fmt.Errorf("store receipts: %w", err)
 	}
 	if _, err := tx.Exec(ctx, receiptSQL, b.Stream(), shards, from, to, first, messages, high, low); err != nil {
 		return fmt.Errorf("store receipts: %w", err)
@@ -135,17 +140,17 @@ FROM bridge_receipt WHERE stream = $1 ORDER BY shard, from_seq`, stream)
 	return out, nil
 }
 
-// of is the stretch that has a message, nil if none has. Of two it is the later:
-// the position was set back, and all was told again.
-func (s stretches) of(shard int, seq uint64) *stretch {
+// of are the stretches that have a message: none, one, or more where the position
+// was set back into the middle of one.
+func (s stretches) of(shard int, seq uint64) (out []*stretch) {
 	all := s[shard]
 	for i := sort.Search(len(all), func(i int) bool { return all[i].from >= seq }) - 1; i >= 0; i-- {
 		if all[i].to >= seq {
-			return all[i]
+			out = append(out, all[i])
 		}
-		if i == 0 || all[i-1].to <= all[i].from {
+		if i > 0 && all[i-1].to <= all[i].from {
 			break
 		}
 	}
-	return nil
+	return out
 }

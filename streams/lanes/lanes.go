@@ -17,7 +17,10 @@
 // transaction of the rows. A durable consumer shared by two processes gives
 // neither: it deals messages out, and redelivers an unacknowledged one after
 // newer ones. So the stream is read by ordered consumers from a position that
-// Postgres holds; restoring an old backup of the database simply reads again.
+// Postgres holds; restoring an old backup of the database simply reads again. A
+// stream that was set back, by a backup of its own or by a power cut without fsync,
+// ends before the position: it is read from its beginning, since what gets the old
+// sequences now was never seen.
 //
 // # Who reads
 //
@@ -126,6 +129,7 @@ type session struct {
 	*Reader
 	conn   *pgx.Conn // holds the advisory locks; used only by session
 	stream string    // identity of the stream
+	last   uint64    // a sequence that the stream has reached
 	owned  []int
 	// per shard: written, published, and published as the row has it
 	applied, told, saved map[int]uint64
@@ -231,8 +235,12 @@ ON CONFLICT DO NOTHING`, s.cfg.Name, shard, s.stream); err != nil {
 	if err != nil {
 		return err
 	}
-	if stream != s.stream {
-		s.lg.Warn("the stream is a new one, reading it from its beginning", "shard", shard, "was", stream, "is", s.stream)
+	back, err := s.setBack(ctx, max(applied, told))
+	if err != nil {
+		return err
+	}
+	if stream != s.stream || back {
+		s.lg.Warn("the stream is a new one or was set back, reading it from its beginning", "shard", shard, "was", stream, "is", s.stream, "applied", applied)
 		applied, told = 0, 0
 		if _, err := s.conn.Exec(ctx, `
 UPDATE stream_position SET stream = $3, applied = 0, told = 0, updated_at = now() AT TIME ZONE 'UTC'
@@ -242,6 +250,19 @@ WHERE reader = $1 AND shard = $2`, s.cfg.Name, shard, s.stream); err != nil {
 	}
 	s.applied[shard], s.told[shard], s.saved[shard] = applied, told, told
 	return nil
+}
+
+// setBack reports whether the stream ends before a position.
+func (s *session) setBack(ctx context.Context, seq uint64) (bool, error) {
+	if seq <= s.last {
+		return false, nil
+	}
+	stream, err := s.js.Stream(ctx, bus.Events)
+	if err != nil {
+		return false, fmt.Errorf("open stream %s: %w", bus.Events, err)
+	}
+	s.last = stream.CachedInfo().State.LastSeq
+	return seq > s.last, nil
 }
 
 // read hands batches over until it is time to balance again.
