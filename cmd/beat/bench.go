@@ -23,8 +23,9 @@ import (
 )
 
 type benchCmd struct {
-	Run    benchRunCmd    `cmd:"" default:"withargs" help:"Measure full refreshes, from the task to the row and the message."`
-	Replay benchReplayCmd `cmd:"" help:"Measure how fast the past is parsed again, and how fast a table is rebuilt beside live traffic."`
+	Run     benchRunCmd     `cmd:"" default:"withargs" help:"Measure full refreshes, from the task to the row and the message."`
+	Replay  benchReplayCmd  `cmd:"" help:"Measure how fast the past is parsed again, and how fast a table is rebuilt beside live traffic."`
+	Gateway benchGatewayCmd `cmd:"" help:"Measure fresh reads, on-demand refreshes, and both beside the creation of many tasks."`
 }
 
 type benchRunCmd struct {
