@@ -479,7 +479,7 @@ func TestRebuildFromEvents(t *testing.T) {
 		if _, err := db.Exec(ctx, damage); err != nil {
 			t.Fatal(err)
 		}
-		out := must[*Rebuilt](t)(rebuilder(db, js, RebuildConfig{}).Run(ctx))
+		out := must[*Rebuilt](t)(rebuilder(db, js, RebuildConfig{Tables: []string{"instagram_post"}}).Run(ctx))
 		if diff := gocmp.Diff(want, must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "shortcode", "id"))); diff != "" {
 			t.Errorf("after %s: (-want +got)\n%s", damage, diff)
 		}
@@ -502,26 +502,22 @@ func TestRebuildThatDoesNotEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "shortcode", ""))
-	if _, err := rebuilder(db, js, RebuildConfig{}).Run(ctx); !errors.Is(err, ErrVanish) {
+	if _, err := rebuilder(db, js, RebuildConfig{Tables: []string{"instagram_post"}}).Run(ctx); !errors.Is(err, ErrVanish) {
 		t.Errorf("a row vanishes: %v", err)
 	}
-	for _, step := range []string{"read events", "fold", "index", "vacuum", "compare", "swap"} {
+	for _, step := range []string{"fold", "index", "compare", "swap"} {
 		work, cancel := context.WithCancel(ctx)
-		_, err := rebuilder(db, js, RebuildConfig{Force: true, Say: func(s RebuildStep) {
+		_, err := rebuilder(db, js, RebuildConfig{Tables: []string{"instagram_post"}, Force: true, Say: func(s RebuildStep) {
 			if s.Step == step {
 				cancel()
 			}
 		}}).Run(work)
 		cancel()
-		if step != "read events" && !errors.Is(err, context.Canceled) { // there are none to be read
+		if !errors.Is(err, context.Canceled) {
 			t.Errorf("broken off at %s: %v", step, err)
 		}
-		if step != "read events" && (tablesLike(t, db, "%\\_rebuild") != 1 || triggers(t, db) != 0) { // beat_rebuild
+		if tablesLike(t, db, "%\\_rebuild") != 1 || triggers(t, db) != 0 { // beat_rebuild
 			t.Errorf("broken off at %s, it has left something", step)
-		}
-		if step == "read events" {
-			must[*Rebuilt](t)(rebuilder(db, js, RebuildConfig{}).Back(ctx))
-			must[[]string](t)(DropKept(ctx, db))
 		}
 	}
 	if diff := gocmp.Diff(want, must[map[string]string](t)(rowsOf(ctx, db, "instagram_post", "shortcode", ""))); diff != "" {
