@@ -19,15 +19,16 @@ import (
 	"beat/streams/social"
 )
 
-// lineageOf runs beat lineage as an operator does, and reads its JSON.
-func (w *world) lineageOf(id string) (l lineage.Lineage) {
+// lineageOf is what beat lineage finds.
+func (w *world) lineageOf(a *app, name string) *lineage.Lineage {
 	w.t.Helper()
-	out, err := w.lineageCommand(id, "--json").Output()
+	kind, id, err := lineage.Parse(name)
 	if err != nil {
-		w.t.Fatalf("beat lineage %s: %v", id, err)
+		w.t.Fatal(err)
 	}
-	if err := json.Unmarshal(out, &l); err != nil {
-		w.t.Fatalf("beat lineage %s: %v: %.300s", id, err, out)
+	l, err := a.tracer().Of(w.t.Context(), kind, id, time.Time{})
+	if err != nil {
+		w.t.Fatal(err)
 	}
 	return l
 }
@@ -64,12 +65,12 @@ func TestLineage(t *testing.T) {
 	// look follows the four names; streams tells whether RAW and EVENTS have it all.
 	look := func(streams bool) {
 		t.Helper()
-		task := w.lineageOf("2")
+		task := w.lineageOf(a, "2")
 		if len(task.Tasks) != 1 || len(task.Tasks[0].Answers) < 3 {
 			t.Fatalf("task: %+v", task)
 		}
 		row := task.Tasks[0]
-		if row.Flow != "refresh_profile_by_handle" || row.Status != social.Complete || row.Fence == 0 || string(row.Params) != `{"handle":"creator00002"}` {
+		if row.Flow != "refresh_profile_by_handle" || row.Status != social.Complete || row.Fence == 0 || string(row.Params) != `{"handle": "creator00002"}` {
 			t.Errorf("task: %+v", row)
 		}
 		ends := row.Told[len(row.Told)-1]
@@ -98,7 +99,7 @@ func TestLineage(t *testing.T) {
 		}
 		one := func(id string) (*lineage.Task, *lineage.Answer) {
 			t.Helper()
-			l := w.lineageOf(id)
+			l := w.lineageOf(a, id)
 			if len(l.Tasks) != 1 || l.Tasks[0].ID != 2 || len(l.Tasks[0].Answers) == 0 {
 				t.Fatalf("%s: %+v", id, l)
 			}
@@ -132,7 +133,7 @@ func TestLineage(t *testing.T) {
 			t.Errorf("answer: %+v, %+v", x, x.Kept)
 		}
 		one(event.ID("trace", raw))
-		got, err := w.lineageCommand(raw, "--raw").Output()
+		got, err := a.tracer().Body(t.Context(), x)
 		if bytes == "" {
 			bytes = string(got)
 		}
@@ -150,6 +151,12 @@ func TestLineage(t *testing.T) {
 		if code, got := ask(t, http.MethodGet, root+path, ""); code != want {
 			t.Errorf("%s: %d, want %d: %s", path, code, want, got)
 		}
+	}
+	if out, err := w.lineageCommand(raw, "--raw").Output(); err != nil || string(out) != bytes {
+		t.Errorf("--raw: %d bytes, want %d, %v", len(out), len(bytes), err)
+	}
+	if out, err := w.lineageCommand("2", "--json").Output(); err != nil || json.Unmarshal(out, &l) != nil || len(l.Tasks) != 1 || l.Kind != "task" {
+		t.Errorf("--json: %v: %.300s", err, out)
 	}
 	text, err := w.lineageCommand(post).Output()
 	if err != nil || !strings.Contains(string(text), "task 2  refresh_profile_by_handle  COMPLETE") || !strings.Contains(string(text), fmt.Sprintf("credential %d", credential)) ||
