@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,8 +30,13 @@ import (
 // start runs roles as a process of its own, until the test ends or kills it.
 func (w *world) start(listen string, roles ...string) *exec.Cmd {
 	w.t.Helper()
-	args := append([]string{"run"}, roles...)
-	args = append(args, "--log-level=warn", "--lease=45s", "--listen="+listen, "--heartbeat", "--pg-url="+w.deps.PGURL,
+	return w.begin(append(append([]string{"run"}, roles...), "--lease=45s", "--listen="+listen, "--heartbeat")...)
+}
+
+// begin runs a command that takes the flags of run, until the test ends or kills it.
+func (w *world) begin(args ...string) *exec.Cmd {
+	w.t.Helper()
+	args = append(args, "--log-level=warn", "--pg-url="+w.deps.PGURL,
 		"--nats-url="+w.deps.NATSURL, "--redis-url="+w.deps.RedisURL, "--rmq-url="+w.deps.RMQURL)
 	for s, u := range w.deps.Endpoint {
 		args = append(args, "--endpoint="+s+"="+u, "--limit="+s+"=0/1")
@@ -35,8 +44,7 @@ func (w *world) start(listen string, roles ...string) *exec.Cmd {
 	if w.s3 != nil {
 		args = append(args, "--s3-bucket="+w.deps.S3Bucket, "--s3-endpoint="+w.deps.S3Endpoint, "--archive-every=300ms")
 	}
-	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "BEAT_TEST_CHILD=1", "AWS_ACCESS_KEY_ID=beat", "AWS_SECRET_ACCESS_KEY=beat")
+	cmd := w.child(args...)
 	cmd.Stderr, cmd.Stdout = w.t.Output(), w.t.Output()
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
@@ -265,6 +273,63 @@ func TestKillEachRole(t *testing.T) {
 			w.checkTold(n)
 		})
 	}
+}
+
+// Each role, in a process of its own, is told to stop and started again, one after
+// the other, while 150 tasks run and somebody asks for refreshes: every request is
+// answered, every task completes, everything is told. (A gateway that is itself
+// restarted stands behind a balancer, see TestRollingRestart.)
+func TestEachRoleIsRestartedUnderLoad(t *testing.T) {
+	t.Parallel()
+	rmq := servertest.Vhost(t)
+	declare(t, rmq)
+	w := newWorld(t, localConfig{rmqURL: rmq})
+	listen := freePort(t)
+	roles := slices.DeleteFunc(slices.Clone(pipeline), func(r string) bool { return r == "archive" || r == "gateway" })
+	w.start(listen, "gateway")
+	running := map[string]*exec.Cmd{}
+	for _, r := range roles {
+		running[r] = w.start("", r)
+	}
+	w.until("the gateway", func() bool { return get(t, "http://"+listen+"/healthz") == http.StatusOK })
+	const n = 150
+	w.enqueue(n)
+
+	load, unload := context.WithCancel(t.Context())
+	defer unload()
+	var asking sync.WaitGroup
+	var asked atomic.Int64
+	for range 2 {
+		asking.Go(func() {
+			for load.Err() == nil {
+				k := asked.Add(1)
+				code, body := ask(t, "GET", fmt.Sprintf("http://%s/profiles/instagram/byhandle/creator%05d?force_refresh=1", listen, k%n+1), "")
+				if code != http.StatusOK || !strings.Contains(body, `"type":"SUCCESS"`) {
+					t.Errorf("request %d: got %d %s", k, code, body)
+				}
+			}
+		})
+	}
+	w.until("the first tasks", func() bool { return w.complete() >= 10 })
+	for _, r := range roles {
+		began := time.Now()
+		if err := running[r].Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := running[r].Wait(); err != nil {
+			t.Errorf("%s was told to stop, and ended with %v", r, err)
+		}
+		t.Logf("%s stopped in %s", r, time.Since(began).Round(time.Millisecond))
+		running[r] = w.start("", r)
+		before := w.complete()
+		w.until("progress with the new "+r, func() bool { return w.complete() > before })
+	}
+	unload()
+	asking.Wait()
+	t.Logf("%d requests", asked.Load())
+	w.until("completion", func() bool { return w.complete() == w.int("SELECT count(*) FROM scrape_request_log") })
+	w.check(n)
+	w.checkTold(n)
 }
 
 // get returns the status of an answer, 0 for none.

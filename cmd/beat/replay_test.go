@@ -9,9 +9,12 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -268,6 +271,90 @@ func TestReplayOfAFixedParser(t *testing.T) {
 	again, _ := w.replay(nil, replay.Filter{})
 	if again.Changed != 0 {
 		t.Errorf("a second replay would change %d answers", again.Changed)
+	}
+}
+
+// A replay while the other half of the answers, of the same entities, comes in, with
+// a kill -9 of every role and of the replay in the middle: the tables are those of
+// the fixed parser from the start.
+func TestReplayBesideLiveTrafficAndKills(t *testing.T) {
+	t.Parallel()
+	n := 600 // the past is more than one chunk
+	if os.Getenv("BEAT_SOAK") != "" {
+		n = 5000
+	}
+	clean := newWorld(t, localConfig{sources: sandbox.All})
+	outs := days(t, clean, n)
+	clean.ingest(outs, func(p *providers.Provider) *providers.Provider { return p })
+
+	w := newWorld(t, localConfig{sources: sandbox.All})
+	past, live := outs[:n/2], outs[n/2:]
+	w.ingest(past, func(p *providers.Provider) *providers.Provider {
+		p = planted(p)
+		p.Parser--
+		return p
+	})
+	w.deps.more = nil
+	roles := []string{"parsing", "processing", "projections"}
+	running := map[string]*exec.Cmd{}
+	for _, r := range roles {
+		running[r] = w.start("", r)
+	}
+	nc, err := w.nats.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	a, err := newApp(t.Context(), slog.New(slog.DiscardHandler), w.deps, nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+
+	rerun := w.begin("replay", "--apply", "--rate=60")
+	var sending sync.WaitGroup
+	var sent atomic.Int64
+	sending.Go(func() {
+		for i, o := range live {
+			if err := a.pub.Send(t.Context(), o); err != nil {
+				t.Errorf("answer %d: %v", i, err)
+				return
+			}
+			sent.Add(1)
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	w.until("the beginning of the replay", func() bool { return w.int("SELECT count(*) FROM beat_replay") > 0 })
+	for _, r := range roles {
+		at := sent.Load()
+		w.until("more answers", func() bool { return sent.Load() > at || int(sent.Load()) == len(live) })
+		kill(running[r])
+		running[r] = w.start("", r)
+	}
+	w.until("the middle of the replay", func() bool { return w.int("SELECT max(read)::int FROM beat_replay") > 0 })
+	if state := w.text("SELECT state FROM beat_replay"); state != replay.Running {
+		t.Fatalf("the replay is %s before it could be killed", state)
+	}
+	kill(rerun)
+	rerun = w.begin("replay", "resume", "1")
+	sending.Wait()
+	if err := rerun.Wait(); err != nil {
+		t.Errorf("the replay ended with %v", err)
+	}
+	if state := w.text("SELECT state FROM beat_replay"); state != replay.Finished {
+		t.Errorf("the replay is %s", state)
+	}
+	w.until("all answers are stored", func() bool {
+		return w.int("SELECT count(DISTINCT raw_id) FROM profile_log") == n
+	})
+	w.until("everything is applied", func() bool {
+		last, err := w.events()
+		return err == nil && w.int("SELECT max(applied)::int FROM stream_position WHERE reader = 'project'") >= int(last)
+	})
+	for name, want := range clean.rowsOf() {
+		if got := w.rowsOf()[name]; got != want {
+			t.Errorf("%s is not what a run with the fixed parser leads to: %s", name, difference(want, got))
+		}
 	}
 }
 
