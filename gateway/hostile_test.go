@@ -179,6 +179,9 @@ func request(method, path, headers, body string) string {
 	return b.String() + "\r\n" + body
 }
 
+// tooSlow is in the answer of a machine whose database is too slow for the load.
+const tooSlow = "the database did not answer in time"
+
 // A tally is what has come of the requests.
 type tally struct {
 	mu      sync.Mutex
@@ -194,7 +197,7 @@ func (a *tally) add(h hostile, code int, header http.Header, body string) {
 	a.codes[code]++
 	if strings.HasPrefix(body, `{"status":{"type":"SUCCESS","message":"Scrape request log added"}`) {
 		a.created++
-	} else if code == 0 && h.kind == "flipped body" {
+	} else if (code == 0 || strings.Contains(body, tooSlow)) && h.kind == "flipped body" {
 		a.unknown++
 	}
 	// 501 and 505 are net/http's, of what is no request that any route could have.
@@ -330,7 +333,8 @@ func TestHostileRequests(t *testing.T) {
 						continue
 					}
 					result.add(h, code, header, body)
-					if h.kind == normal.kind && code != 0 && body != before { // 0: a loaded machine was too slow to send it
+					// On a loaded machine it may not be sent (0), or not be answered in time.
+					if h.kind == normal.kind && code != 0 && body != before && !strings.Contains(body, tooSlow) {
 						t.Errorf("a normal request between hostile ones: got %d %s", code, body)
 					}
 				}

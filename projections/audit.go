@@ -78,12 +78,19 @@ var (
 
 const uniqueViolation = "23505" // Postgres error code
 
+// repeated reports whether copying has failed because an observation is there
+// already: the batch is to be applied once more, merged.
+func repeated(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == uniqueViolation
+}
+
 // audit writes the observations of commits. They are copied, which is half the
-// work of an INSERT for both sides; only if one of them is there already, or
-// comes from a replay, are they merged. A shard is written by one process, so
-// what is there was stored twice in the stream.
-// written is false if some were there already.
-func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit) (written bool, err error) {
+// work of an INSERT for both sides, and fails if one of them is there already:
+// stored twice in the stream, as a shard is written by one process. merged, they
+// are inserted or updated, as those of replays always are. written is false if some
+// were there already.
+func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit, merged bool) (written bool, err error) {
 	sights := map[*trail][]sight{}
 	last, all := latest(commits), 0
 	for i := range commits {
@@ -104,7 +111,7 @@ func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit) (written bool
 	}
 	n := 0
 	for _, t := range []*trail{profileTrail, postTrail} {
-		rows, err := t.write(ctx, tx, sights[t])
+		rows, err := t.write(ctx, tx, sights[t], merged)
 		if err != nil {
 			return false, fmt.Errorf("audit in %s: %w", t.table, err)
 		}
@@ -114,26 +121,21 @@ func audit(ctx context.Context, tx pgx.Tx, commits []event.Commit) (written bool
 }
 
 // write returns how many rows are new or other than before.
-func (t *trail) write(ctx context.Context, tx pgx.Tx, sights []sight) (rows int, err error) {
-	fresh, replayed := make([]sight, 0, len(sights)), []sight(nil)
+func (t *trail) write(ctx context.Context, tx pgx.Tx, sights []sight, merged bool) (rows int, err error) {
+	fresh, again := make([]sight, 0, len(sights)), []sight(nil)
 	for _, s := range sights {
-		if s.c.Replay != nil {
-			replayed = append(replayed, s)
+		if merged || s.c.Replay != nil {
+			again = append(again, s)
 		} else {
 			fresh = append(fresh, s)
 		}
 	}
 	if len(fresh) > 0 {
-		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return t.copyIn(ctx, tx, fresh) })
-		var pg *pgconn.PgError
-		if errors.As(err, &pg) && pg.Code == uniqueViolation {
-			fresh, replayed, err = nil, sights, nil
-		}
-		if err != nil {
+		if err := t.copyIn(ctx, tx, fresh); err != nil {
 			return 0, err
 		}
 	}
-	changed, err := t.merge(ctx, tx, replayed)
+	changed, err := t.merge(ctx, tx, again)
 	return len(fresh) + changed, err
 }
 

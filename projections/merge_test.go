@@ -256,7 +256,7 @@ func BenchmarkAudit(b *testing.B) {
 		commits := answers(100, hour)
 		b.StartTimer()
 		if err := pgx.BeginFunc(b.Context(), db, func(tx pgx.Tx) error {
-			_, err := audit(b.Context(), tx, commits)
+			_, err := audit(b.Context(), tx, commits, false)
 			return err
 		}); err != nil {
 			b.Fatal(err)

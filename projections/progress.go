@@ -73,9 +73,13 @@ func (r *run) over() bool {
 
 const progressSQL = `SELECT task_id, fence, seen, final FROM task_progress WHERE task_id = ANY($1) ORDER BY task_id FOR UPDATE`
 
+// keepSQL passes over runs that have ended or been replaced, of which an answer
+// comes late or once more.
 const keepSQL = `
 INSERT INTO task_progress (task_id, fence, seen, final)
-SELECT * FROM unnest($1::int8[], $2::int8[], $3::jsonb[], $4::jsonb[])
+SELECT * FROM unnest($1::int8[], $2::int8[], $3::jsonb[], $4::jsonb[]) AS u(id, fence, seen, final)
+WHERE NOT EXISTS (SELECT FROM scrape_request_log s WHERE s.id = u.id
+    AND (s.fence > u.fence OR s.fence = u.fence AND s.status IN ('COMPLETE', 'FAILED')))
 ON CONFLICT (task_id) DO UPDATE SET fence = excluded.fence, seen = excluded.seen, final = excluded.final,
     updated_at = excluded.updated_at`
 

@@ -116,12 +116,18 @@ func (p *Projector) apply(ctx context.Context, b *lanes.Batch, commits []event.C
 		return nil, err
 	}
 	var done applied
-	err := pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) (err error) {
-		if done, err = applyTo(ctx, tx, commits); err != nil {
-			return err
-		}
-		return b.Save(ctx, tx)
-	})
+	write := func(merged bool) error {
+		return pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) (err error) {
+			if done, err = applyTo(ctx, tx, commits, merged); err != nil {
+				return err
+			}
+			return b.Save(ctx, tx)
+		})
+	}
+	err := write(false)
+	if repeated(err) {
+		err = write(true)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("apply %d commits: %w", len(commits), err)
 	}
@@ -146,8 +152,9 @@ type applied struct {
 	ended           []schedule.Finished // tasks
 }
 
-// applyTo writes all that commits make true.
-func applyTo(ctx context.Context, tx pgx.Tx, commits []event.Commit) (done applied, err error) {
+// applyTo writes all that commits make true. After an error that is repeated it is
+// to be done again, merged.
+func applyTo(ctx context.Context, tx pgx.Tx, commits []event.Commit, merged bool) (done applied, err error) {
 	folds := map[*table]fold{}
 	for _, c := range commits {
 		if c.Replay != nil {
@@ -184,7 +191,7 @@ func applyTo(ctx context.Context, tx pgx.Tx, commits []event.Commit) (done appli
 	if err := people(ctx, tx, commits); err != nil {
 		return done, err
 	}
-	written, err := audit(ctx, tx, commits)
+	written, err := audit(ctx, tx, commits, merged)
 	if err != nil {
 		return done, err
 	}

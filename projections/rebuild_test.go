@@ -28,10 +28,17 @@ import (
 
 // apply has the commits applied as live traffic applies a batch.
 func apply(ctx context.Context, db *pgxpool.Pool, commits []event.Commit) error {
-	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		_, err := applyTo(ctx, tx, commits)
-		return err
-	})
+	write := func(merged bool) error {
+		return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+			_, err := applyTo(ctx, tx, commits, merged)
+			return err
+		})
+	}
+	err := write(false)
+	if repeated(err) {
+		err = write(true)
+	}
+	return err
 }
 
 // newStreams is a private JetStream with an empty EVENTS.

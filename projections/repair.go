@@ -181,7 +181,7 @@ func (r *Rebuilder) store(ctx context.Context, commits []event.Commit, out *Repa
 	err := pgx.BeginFunc(ctx, r.db, func(tx pgx.Tx) error {
 		for _, c := range commits { // one by one: in the order of the stream, of equals the last one stays
 			if len(c.Events) > 0 {
-				if _, err := audit(ctx, tx, []event.Commit{c}); err != nil {
+				if _, err := audit(ctx, tx, []event.Commit{c}, true); err != nil {
 					return err
 				}
 			}

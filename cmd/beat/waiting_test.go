@@ -76,10 +76,13 @@ func TestWaitingCostsNothing(t *testing.T) {
 	}
 	w.until("some are through", func() bool { return ended() >= drained })
 	took := time.Since(began)
-	calls, inWindow := len(w.box.Times("rapidapi-arraybobo")), w.box.MaxInWindow("rapidapi-arraybobo", seconds*time.Second)
-	t.Logf("%d calls in %v, %d in the fullest window of %ds", calls, took, inWindow, seconds)
+	// Calls are counted where they arrive, which on a loaded machine may be a second
+	// after they were allowed. (The limiter's own tests are exact.)
+	const window = seconds*time.Second - time.Second
+	calls, inWindow := len(w.box.Times("rapidapi-arraybobo")), w.box.MaxInWindow("rapidapi-arraybobo", window)
+	t.Logf("%d calls in %v, %d in the fullest window of %v", calls, took, inWindow, window)
 	if inWindow > requests {
-		t.Errorf("%d calls within %ds, want at most %d", inWindow, seconds, requests)
+		t.Errorf("%d calls within %v, want at most %d", inWindow, window, requests)
 	}
 	if want := time.Duration(float64(drained) / requests * seconds * 1.25 * float64(time.Second)); took > want {
 		t.Errorf("%d tasks took %v, want at most %v at the rate of the limit", drained, took, want)
