@@ -16,6 +16,7 @@ import (
 	"beat/streams/bridge"
 	"beat/streams/bus"
 	"beat/streams/event"
+	"beat/streams/lanes"
 	"beat/streams/servers/servertest"
 	"beat/streams/social"
 )
@@ -288,7 +289,13 @@ func TestAuditByItself(t *testing.T) {
 }
 
 // applied reports whether the projections are at the end of EVENTS.
-func (w *world) applied() bool {
-	last, err := w.events()
-	return err == nil && w.int("SELECT coalesce(max(applied), 0)::int FROM stream_position WHERE reader = 'project'") >= int(last)
+func (w *world) applied() bool { return w.reached("project") }
+
+func (w *world) reached(reader string) bool {
+	js, err := jetstream.New(w.nc)
+	if err != nil {
+		return false
+	}
+	ok, err := lanes.Reached(w.t.Context(), w.db, js, reader)
+	return err == nil && ok
 }

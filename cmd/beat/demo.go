@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"beat/streams/bus"
+	"beat/streams/lanes"
 	"beat/streams/schedule"
 	"beat/streams/social"
 )
@@ -228,14 +229,8 @@ func told(ctx context.Context, a *app) bool { return reached(ctx, a, "bridge") }
 
 // reached reports whether a reader has reached the end of the stream.
 func reached(ctx context.Context, a *app, reader string) bool {
-	var behind bool
-	s, err := a.js.Stream(ctx, bus.Events)
-	if err != nil {
-		return false
-	}
-	last := int64(s.CachedInfo().State.LastSeq)
-	err = a.db.QueryRow(ctx, `SELECT coalesce(max(applied), 0) < $1 FROM stream_position WHERE reader = $2`, last, reader).Scan(&behind)
-	return err == nil && !behind
+	ok, err := lanes.Reached(ctx, a.db, a.js, reader)
+	return err == nil && ok
 }
 
 func count(ctx context.Context, a *app, ids []int64) (r demoResult, err error) {

@@ -347,10 +347,7 @@ func TestReplayBesideLiveTrafficAndKills(t *testing.T) {
 	w.until("all answers are stored", func() bool {
 		return w.int("SELECT count(DISTINCT raw_id) FROM profile_log") == n
 	})
-	w.until("everything is applied", func() bool {
-		last, err := w.events()
-		return err == nil && w.int("SELECT max(applied)::int FROM stream_position WHERE reader = 'project'") >= int(last)
-	})
+	w.until("everything is applied", w.applied)
 	for name, want := range clean.rowsOf() {
 		if got := w.rowsOf()[name]; got != want {
 			t.Errorf("%s is not what a run with the fixed parser leads to: %s", name, difference(want, got))
@@ -380,11 +377,7 @@ func (w *world) archiveAll(n int) {
 }
 
 // bridged reports whether projections and bridge have reached the end of EVENTS.
-func (w *world) bridged() bool {
-	last, err := w.events()
-	return err == nil && w.int(`SELECT least((SELECT max(applied) FROM stream_position WHERE reader = 'project'),
-		(SELECT coalesce(max(applied), 0) FROM stream_position WHERE reader = 'bridge'))::int`) >= int(last)
-}
+func (w *world) bridged() bool { return w.reached("project") && w.reached("bridge") }
 
 func (w *world) events() (uint64, error) {
 	js, err := jetstream.New(w.nc)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,6 +30,46 @@ func Lags(ctx context.Context, db *pgxpool.Pool, js jetstream.JetStream, reader 
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", bus.Events, err)
 	}
+	out, err := positions(ctx, db, s, reader)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		l := &out[i]
+		if l.Last <= l.Applied {
+			continue
+		}
+		first, err := s.GetMsg(ctx, l.Applied+1, jetstream.WithGetMsgSubject(event.Filter(i)))
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", bus.Events, err)
+		}
+		l.Behind = time.Since(first.Time).Seconds()
+		c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{event.Filter(i)},
+			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: l.Applied + 1, HeadersOnly: true, InactiveThreshold: time.Second})
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", bus.Events, err)
+		}
+		l.Pending = c.CachedInfo().NumPending
+	}
+	return out, nil
+}
+
+// Reached reports whether a reader has applied all that the stream holds, in every
+// shard: its processes are not equally fast.
+func Reached(ctx context.Context, db *pgxpool.Pool, js jetstream.JetStream, reader string) (bool, error) {
+	s, err := js.Stream(ctx, bus.Events)
+	if err != nil {
+		return false, fmt.Errorf("open stream %s: %w", bus.Events, err)
+	}
+	all, err := positions(ctx, db, s, reader)
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(all, func(l Lag) bool { return l.Last > l.Applied }), nil
+}
+
+// positions are those of a reader and the ends of its shards.
+func positions(ctx context.Context, db *pgxpool.Pool, s jetstream.Stream, reader string) ([]Lag, error) {
 	// A position in a stream that is no more says nothing of this one.
 	rows, err := db.Query(ctx, `SELECT shard, applied FROM stream_position WHERE reader = $1 AND stream = $2`, reader, identity(s))
 	if err != nil {
@@ -55,20 +96,7 @@ func Lags(ctx context.Context, db *pgxpool.Pool, js jetstream.JetStream, reader 
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", bus.Events, err)
 		}
-		if l.Last = last.Sequence; l.Last <= l.Applied {
-			continue
-		}
-		first, err := s.GetMsg(ctx, l.Applied+1, jetstream.WithGetMsgSubject(event.Filter(i)))
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", bus.Events, err)
-		}
-		l.Behind = time.Since(first.Time).Seconds()
-		c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{event.Filter(i)},
-			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: l.Applied + 1, HeadersOnly: true, InactiveThreshold: time.Second})
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", bus.Events, err)
-		}
-		l.Pending = c.CachedInfo().NumPending
+		l.Last = last.Sequence
 	}
 	return out, nil
 }
