@@ -21,7 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"beat/streams/bus"
-	"beat/streams/bus/natsd"
+	"beat/streams/bus/natsd/natstest"
 	"beat/streams/event"
 	"beat/streams/social"
 )
@@ -44,20 +44,7 @@ func apply(ctx context.Context, db *pgxpool.Pool, commits []event.Commit) error 
 // newStreams is a private JetStream with an empty EVENTS.
 func newStreams(t *testing.T) jetstream.JetStream {
 	t.Helper()
-	s, err := natsd.Start(natsd.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Stop)
-	nc, err := s.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, _, js := natstest.New(t)
 	if _, err := bus.Ensure(t.Context(), js, bus.Options{}, nil); err != nil {
 		t.Fatal(err)
 	}

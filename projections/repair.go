@@ -12,6 +12,7 @@ import (
 
 	"beat/streams/bus"
 	"beat/streams/event"
+	"beat/streams/lanes"
 )
 
 // Repaired says what EVENTS has that the stored observations lacked.
@@ -32,7 +33,7 @@ func (r *Rebuilder) repair(ctx context.Context, all []model) (out Repaired, err 
 	if err != nil {
 		return out, fmt.Errorf("open stream %s: %w", bus.Events, err)
 	}
-	ends, err := r.positions(ctx, stream.CachedInfo().Created)
+	ends, err := lanes.Positions(ctx, r.db, stream, "project")
 	if err != nil {
 		return out, err
 	}
@@ -93,23 +94,6 @@ func (r *Rebuilder) repair(ctx context.Context, all []model) (out Repaired, err 
 		return nil
 	})
 	return out, g.Wait()
-}
-
-// positions are how far the projections are, by shard, in the stream that was
-// made at a time.
-func (r *Rebuilder) positions(ctx context.Context, created time.Time) (map[int]uint64, error) {
-	rows, err := r.db.Query(ctx, `SELECT shard, applied FROM stream_position WHERE reader = 'project' AND stream = $1`, created.UTC().Format(time.RFC3339Nano))
-	if err != nil {
-		return nil, fmt.Errorf("read positions: %w", err)
-	}
-	out := map[int]uint64{}
-	var shard int
-	var applied int64
-	_, err = pgx.ForEachRow(rows, []any{&shard, &applied}, func() error {
-		out[shard] = uint64(applied)
-		return nil
-	})
-	return out, err
 }
 
 // storedSQL says which of the observations, by number, are not stored as they

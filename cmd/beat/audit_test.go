@@ -296,6 +296,6 @@ func (w *world) reached(reader string) bool {
 	if err != nil {
 		return false
 	}
-	ok, err := lanes.Reached(w.t.Context(), w.db, js, reader)
-	return err == nil && ok
+	behind, err := lanes.Behind(w.t.Context(), w.db, js, reader)
+	return err == nil && behind == 0
 }

@@ -229,8 +229,8 @@ func told(ctx context.Context, a *app) bool { return reached(ctx, a, "bridge") }
 
 // reached reports whether a reader has reached the end of the stream.
 func reached(ctx context.Context, a *app, reader string) bool {
-	ok, err := lanes.Reached(ctx, a.db, a.js, reader)
-	return err == nil && ok
+	behind, err := lanes.Behind(ctx, a.db, a.js, reader)
+	return err == nil && behind == 0
 }
 
 func count(ctx context.Context, a *app, ids []int64) (r demoResult, err error) {

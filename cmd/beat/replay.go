@@ -18,6 +18,7 @@ import (
 	"beat/streams/bus"
 	"beat/streams/dead"
 	"beat/streams/event"
+	"beat/streams/lanes"
 	"beat/streams/replay"
 	"beat/streams/social"
 )
@@ -196,13 +197,8 @@ func (a *app) behind() func(context.Context) (bool, error) {
 		if err != nil || n > busyStages {
 			return n > busyStages, err
 		}
-		s, err := a.js.Stream(ctx, bus.Events)
-		if err != nil {
-			return false, err
-		}
-		var applied int64
-		err = a.db.QueryRow(ctx, `SELECT coalesce(max(applied), 0) FROM stream_position WHERE reader = 'project'`).Scan(&applied)
-		return int64(s.CachedInfo().State.LastSeq)-applied > busyEvents, err
+		behind, err := lanes.Behind(ctx, a.db, a.js, "project")
+		return behind > busyEvents, err
 	}
 }
 

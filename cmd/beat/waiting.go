@@ -3,16 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"beat/streams/bus"
 	"beat/streams/event"
 	"beat/streams/flow"
+	"beat/streams/lanes"
 )
 
 // backlog counts the messages that wait for parsing and processing. Those that
@@ -82,23 +81,16 @@ func (a *app) oldest(ctx context.Context) (time.Time, error) {
 			}
 		}
 	}
-	applied := make([]uint64, event.Shards)
-	rows, err := a.db.Query(ctx, "SELECT shard, applied FROM stream_position WHERE reader = 'project'")
+	s, err := a.js.Stream(ctx, bus.Events)
 	if err != nil {
 		return first, err
 	}
-	var shard int
-	var seq int64
-	if _, err = pgx.ForEachRow(rows, []any{&shard, &seq}, func() error {
-		if shard >= 0 && shard < len(applied) {
-			applied[shard] = uint64(seq)
-		}
-		return nil
-	}); err != nil {
+	applied, err := lanes.Positions(ctx, a.db, s, "project")
+	if err != nil {
 		return first, err
 	}
 	for shard, seq := range applied {
-		if err := look(bus.Events, "beat.event."+strconv.Itoa(shard)+".>", seq+1); err != nil {
+		if err := look(bus.Events, event.Filter(shard), seq+1); err != nil {
 			return first, err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"beat/streams/bus"
 	"beat/streams/event"
 	"beat/streams/flow"
+	"beat/streams/lanes"
 	"beat/streams/schedule"
 	"beat/streams/social"
 )
@@ -363,18 +363,12 @@ func (a *app) unwritten(ctx context.Context) (since time.Time, err error) {
 	if err != nil {
 		return since, err
 	}
-	rows, err := a.db.Query(ctx, "SELECT shard, applied FROM stream_position WHERE reader = 'project'")
+	applied, err := lanes.Positions(ctx, a.db, s, "project")
 	if err != nil {
 		return since, err
 	}
-	applied := map[int]int64{}
-	var shard int
-	var seq int64
-	if _, err := pgx.ForEachRow(rows, []any{&shard, &seq}, func() error { applied[shard] = seq; return nil }); err != nil {
-		return since, err
-	}
-	for shard := range event.Shards {
-		m, err := s.GetMsg(ctx, uint64(applied[shard])+1, jetstream.WithGetMsgSubject("beat.event."+strconv.Itoa(shard)+".>"))
+	for shard, seq := range applied {
+		m, err := s.GetMsg(ctx, seq+1, jetstream.WithGetMsgSubject(event.Filter(shard)))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}

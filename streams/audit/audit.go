@@ -31,6 +31,7 @@ import (
 	"beat/processors"
 	"beat/projections"
 	"beat/streams/bus"
+	"beat/streams/lanes"
 	"beat/streams/social"
 )
 
@@ -165,7 +166,7 @@ type auditor struct {
 	waiting ids    // raw answers that wait to be processed
 	touched map[entity]bool
 
-	projected, told map[int]uint64 // positions by shard
+	projected, told []uint64 // positions by shard
 	stretches       stretches
 }
 
@@ -190,18 +191,18 @@ func (a *auditor) look(ctx context.Context) (err error) {
 	if a.settled, err = a.floor(ctx, bus.Raw, a.Parse); err != nil {
 		return err
 	}
-	if a.projected, err = a.positions(ctx, "project"); err != nil {
+	s, err := a.JS.Stream(ctx, bus.Events)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", bus.Events, err)
+	}
+	if a.projected, err = lanes.Positions(ctx, a.DB, s, "project"); err != nil {
 		return err
 	}
 	if a.Bridge {
-		if a.told, err = a.positions(ctx, "bridge"); err != nil {
+		if a.told, err = lanes.Positions(ctx, a.DB, s, "bridge"); err != nil {
 			return err
 		}
-		s, err := a.JS.Stream(ctx, bus.Events)
-		if err != nil {
-			return fmt.Errorf("stream %s: %w", bus.Events, err)
-		}
-		if a.stretches, err = readStretches(ctx, a.DB, s.CachedInfo().Created.UTC().Format(time.RFC3339Nano)); err != nil {
+		if a.stretches, err = readStretches(ctx, a.DB, lanes.Identity(s)); err != nil {
 			return err
 		}
 	}
@@ -351,25 +352,6 @@ func (a *auditor) rows(ctx context.Context) ([]*Check, error) {
 		c.Looked += len(all)
 	}
 	return []*Check{c}, nil
-}
-
-// positions are how far a reader of EVENTS is, by shard.
-func (a *auditor) positions(ctx context.Context, reader string) (map[int]uint64, error) {
-	rows, err := a.DB.Query(ctx, `SELECT shard, applied FROM stream_position WHERE reader = $1`, reader)
-	if err != nil {
-		return nil, fmt.Errorf("read positions: %w", err)
-	}
-	defer rows.Close()
-	out := map[int]uint64{}
-	for rows.Next() {
-		var shard int
-		var applied int64
-		if err := rows.Scan(&shard, &applied); err != nil {
-			return nil, fmt.Errorf("read positions: %w", err)
-		}
-		out[shard] = uint64(applied)
-	}
-	return out, rows.Err()
 }
 
 // floor is the sequence up to which all of the consumers have settled.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,7 +29,7 @@ func Lags(ctx context.Context, db *pgxpool.Pool, js jetstream.JetStream, reader 
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", bus.Events, err)
 	}
-	out, err := positions(ctx, db, s, reader)
+	out, err := ends(ctx, db, s, reader)
 	if err != nil {
 		return nil, err
 	}
@@ -54,41 +53,39 @@ func Lags(ctx context.Context, db *pgxpool.Pool, js jetstream.JetStream, reader 
 	return out, nil
 }
 
-// Reached reports whether a reader has applied all that the stream holds, in every
-// shard: its processes are not equally fast.
-func Reached(ctx context.Context, db *pgxpool.Pool, js jetstream.JetStream, reader string) (bool, error) {
+// Behind is how far the slowest shard of a reader is from the end of the stream, in
+// messages of all shards; 0 when all is applied. What others wait for goes by it:
+// the readers of the shards are not equally fast.
+func Behind(ctx context.Context, db *pgxpool.Pool, js jetstream.JetStream, reader string) (messages uint64, err error) {
 	s, err := js.Stream(ctx, bus.Events)
 	if err != nil {
-		return false, fmt.Errorf("open stream %s: %w", bus.Events, err)
+		return 0, fmt.Errorf("open stream %s: %w", bus.Events, err)
 	}
-	all, err := positions(ctx, db, s, reader)
+	all, err := ends(ctx, db, s, reader)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	return !slices.ContainsFunc(all, func(l Lag) bool { return l.Last > l.Applied }), nil
+	end := s.CachedInfo().State.LastSeq
+	for _, l := range all {
+		end = max(end, l.Last)
+	}
+	for _, l := range all {
+		if l.Last > l.Applied {
+			messages = max(messages, end-l.Applied)
+		}
+	}
+	return messages, nil
 }
 
-// positions are those of a reader and the ends of its shards.
-func positions(ctx context.Context, db *pgxpool.Pool, s jetstream.Stream, reader string) ([]Lag, error) {
-	// A position in a stream that is no more says nothing of this one.
-	rows, err := db.Query(ctx, `SELECT shard, applied FROM stream_position WHERE reader = $1 AND stream = $2`, reader, identity(s))
+// ends are the positions of a reader and the ends of its shards.
+func ends(ctx context.Context, db *pgxpool.Pool, s jetstream.Stream, reader string) ([]Lag, error) {
+	applied, err := Positions(ctx, db, s, reader)
 	if err != nil {
-		return nil, fmt.Errorf("read positions: %w", err)
+		return nil, err
 	}
 	out := make([]Lag, event.Shards)
-	var shard int
-	var applied int64
-	if _, err := pgx.ForEachRow(rows, []any{&shard, &applied}, func() error {
-		if shard >= 0 && shard < event.Shards {
-			out[shard].Applied = uint64(applied)
-		}
-		return nil
-	}); err != nil {
-		return nil, fmt.Errorf("read positions: %w", err)
-	}
 	for i := range out {
-		l := &out[i]
-		l.Shard = i
+		out[i].Shard, out[i].Applied = i, applied[i]
 		last, err := s.GetLastMsgForSubject(ctx, event.Filter(i))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
@@ -96,12 +93,34 @@ func positions(ctx context.Context, db *pgxpool.Pool, s jetstream.Stream, reader
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", bus.Events, err)
 		}
-		l.Last = last.Sequence
+		out[i].Last = last.Sequence
 	}
 	return out, nil
 }
 
-// identity tells a stream from another of its name.
-func identity(s jetstream.Stream) string {
+// Positions are how far a reader has applied a stream, by shard. A position in a
+// stream that is no more says nothing of this one, and is 0.
+func Positions(ctx context.Context, db *pgxpool.Pool, s jetstream.Stream, reader string) ([]uint64, error) {
+	rows, err := db.Query(ctx, `SELECT shard, applied FROM stream_position WHERE reader = $1 AND stream = $2`, reader, Identity(s))
+	if err != nil {
+		return nil, fmt.Errorf("read positions: %w", err)
+	}
+	out := make([]uint64, event.Shards)
+	var shard int
+	var applied int64
+	_, err = pgx.ForEachRow(rows, []any{&shard, &applied}, func() error {
+		if shard >= 0 && shard < event.Shards {
+			out[shard] = uint64(applied)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read positions: %w", err)
+	}
+	return out, nil
+}
+
+// Identity tells a stream from another of its name.
+func Identity(s jetstream.Stream) string {
 	return s.CachedInfo().Created.UTC().Format(time.RFC3339Nano)
 }

@@ -146,7 +146,7 @@ func (r *Reader) session(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", bus.Events, err)
 	}
-	s.stream = identity(stream)
+	s.stream = Identity(stream)
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock_shared($1, -1)", r.class()); err != nil {
 		return err
 	}

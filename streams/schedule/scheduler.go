@@ -131,8 +131,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			s.lg.Warn("claim failed, trying again", "err", err)
 		}
 		if now := time.Now(); now.After(nextAnnounce) {
-			nextAnnounce = now.Add(s.cfg.Poll)
-			s.announce(ctx)
+			if s.announce(ctx) {
+				more = true // the rest after the next claim, for which somebody may be waiting
+			} else {
+				nextAnnounce = now.Add(s.cfg.Poll)
+			}
 		}
 		if more {
 			continue
@@ -389,25 +392,19 @@ func TaskEventOut(e event.Task) bus.Out {
 	return bus.Out{Subject: e.Subject(), ID: e.EventID, Data: data}
 }
 
-func (s *Scheduler) announce(ctx context.Context) {
-	for ctx.Err() == nil {
-		n, err := s.queue.Announce(ctx, s.cfg.Batch, func(ctx context.Context, tasks []Task) error {
-			outs := make([]bus.Out, len(tasks))
-			for i, t := range tasks {
-				outs[i] = pendingEvent(t)
-			}
-			return s.send.Send(ctx, outs...)
-		})
-		if err != nil {
-			if ctx.Err() == nil {
-				s.lg.Warn("announce failed, trying again", "err", err)
-			}
-			return
+// announce tells of one batch of tasks that are PENDING. full: there may be more.
+func (s *Scheduler) announce(ctx context.Context) (full bool) {
+	n, err := s.queue.Announce(ctx, s.cfg.Batch, func(ctx context.Context, tasks []Task) error {
+		outs := make([]bus.Out, len(tasks))
+		for i, t := range tasks {
+			outs[i] = pendingEvent(t)
 		}
-		if n < s.cfg.Batch {
-			return
-		}
+		return s.send.Send(ctx, outs...)
+	})
+	if err != nil && ctx.Err() == nil {
+		s.lg.Warn("announce failed, trying again", "err", err)
 	}
+	return err == nil && n == s.cfg.Batch
 }
 
 // expire takes back the tasks of dead runs. A run is not dead while what it
