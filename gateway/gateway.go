@@ -92,8 +92,9 @@ type Gateway struct {
 // bulk is where the routes of scrape requests go, so that many of them do not keep
 // the others waiting.
 type bulk struct {
-	db    *pgxpool.Pool
-	queue *schedule.Queue
+	db     *pgxpool.Pool
+	queue  *schedule.Queue
+	intake *schedule.Intake
 }
 
 // New returns a Gateway over db and q. It does no I/O.
@@ -111,10 +112,10 @@ func New(lg *slog.Logger, db *pgxpool.Pool, q *schedule.Queue, cfg Config) *Gate
 	cfg.CDNBase = strings.TrimRight(cfg.CDNBase, "/")
 	g := &Gateway{lg: lg, db: db, queue: q, cfg: cfg, metrics: newLimitMetrics(), crowd: newCrowd(cfg.Border.Requests, cfg.Border.PerClient), heavy: semaphore.NewWeighted(heavyPlaces)}
 	g.measureBorder()
-	g.bulk = bulk{db, q}
 	if cfg.Bulk != nil {
-		g.bulk = bulk{cfg.Bulk, schedule.NewQueue(cfg.Bulk, q.Lease())}
+		db, q = cfg.Bulk, schedule.NewQueue(cfg.Bulk, q.Lease())
 	}
+	g.bulk = bulk{db, q, schedule.NewIntake(q, g.waiters.any)}
 	g.up.Store(cfg.Heartbeat)
 	return g
 }

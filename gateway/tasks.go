@@ -52,17 +52,17 @@ func (g *Gateway) createTask(w http.ResponseWriter, r *http.Request) {
 		fail(w, 422, err.Error())
 		return
 	}
-	if id := r.Header.Get("X-Bb-Account-Id"); id != "" {
-		req.AccountID = &id
+	if account := r.Header.Get("X-Bb-Account-Id"); account != "" {
+		req.AccountID = &account
 	}
 	req.RetryCount = new(1)
-	task, err := g.bulk.queue.Enqueue(ctx, req)
+	id, err := g.bulk.intake.Enqueue(ctx, req)
 	if err != nil {
 		g.lg.ErrorContext(ctx, "store task", "flow", req.Flow, "err", err)
 		fail(w, 400, "Something went wrong - "+public(err))
 		return
 	}
-	reply(w, http.StatusOK, created(task.ID))
+	reply(w, http.StatusOK, created(id))
 }
 
 // A createdAnswer is the id of a task that is queued.

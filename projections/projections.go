@@ -82,6 +82,9 @@ func (p *Projector) Handle(ctx context.Context, b *lanes.Batch) error {
 			fresh = append(fresh, c)
 		}
 	}
+	if len(fresh)+len(again) == 0 {
+		return nil // tasks on their way, which nothing is written of
+	}
 	ended, err := p.apply(ctx, b, fresh)
 	if err != nil {
 		return err

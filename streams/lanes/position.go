@@ -51,10 +51,11 @@ func (b *Batch) Saved() {
 		b.r.applied[shard] = max(b.r.applied[shard], seq)
 		b.r.saved[shard] = b.r.told[shard]
 	}
+	b.saved = true
 }
 
-// saveTold writes down what has been told since the last Save, so that a
-// restart after quiet times repeats nothing.
+// saveTold writes down what has been told, or passed over, since the last Save, so
+// that a restart after quiet times repeats nothing.
 func (s *session) saveTold(ctx context.Context) error {
 	var shards []int32
 	var told []int64
@@ -64,13 +65,14 @@ func (s *session) saveTold(ctx context.Context) error {
 			told = append(told, int64(s.told[shard]))
 		}
 	}
+	s.passed = false
 	if len(shards) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	_, err := s.conn.Exec(ctx, `
-UPDATE stream_position p SET told = n.told
+UPDATE stream_position p SET told = n.told, applied = greatest(p.applied, n.told), updated_at = now() AT TIME ZONE 'UTC'
 FROM unnest($3::int[], $4::bigint[]) AS n(shard, told)
 WHERE p.reader = $1 AND p.stream = $2 AND p.shard = n.shard AND p.told < n.told`,
 		s.cfg.Name, s.stream, shards, told)
@@ -78,7 +80,8 @@ WHERE p.reader = $1 AND p.stream = $2 AND p.shard = n.shard AND p.told < n.told`
 		return fmt.Errorf("save position: %w", err)
 	}
 	for i, shard := range shards {
-		s.saved[int(shard)] = uint64(told[i])
+		seq := uint64(told[i])
+		s.saved[int(shard)], s.applied[int(shard)] = seq, max(s.applied[int(shard)], seq)
 	}
 	return nil
 }

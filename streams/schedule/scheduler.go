@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -101,19 +102,16 @@ func (s *Scheduler) Wake() {
 
 // Run claims until ctx ends.
 func (s *Scheduler) Run(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.listen(ctx)
-	}()
-	defer func() { <-done }()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { s.listen(ctx) })
+	beside.Go(func() { s.announce(ctx) })
 
 	var names []string
 	for _, f := range s.flows {
 		names = append(names, f.Name)
 	}
 	nextExpire := time.Now()
-	nextAnnounce := time.Now().Add(s.cfg.Poll)
 	nextSweep := time.Now().Add(sweepAfter / 60)
 	for ctx.Err() == nil {
 		if now := time.Now(); now.After(nextSweep) {
@@ -129,13 +127,6 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		more, again, err := s.claim(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.lg.Warn("claim failed, trying again", "err", err)
-		}
-		if now := time.Now(); now.After(nextAnnounce) {
-			if s.announce(ctx) {
-				more = true // the rest after the next claim, for which somebody may be waiting
-			} else {
-				nextAnnounce = now.Add(s.cfg.Poll)
-			}
 		}
 		if more {
 			continue
@@ -392,19 +383,37 @@ func TaskEventOut(e event.Task) bus.Out {
 	return bus.Out{Subject: e.Subject(), ID: e.EventID, Data: data}
 }
 
-// announce tells of one batch of tasks that are PENDING. full: there may be more.
-func (s *Scheduler) announce(ctx context.Context) (full bool) {
-	n, err := s.queue.Announce(ctx, s.cfg.Batch, func(ctx context.Context, tasks []Task) error {
-		outs := make([]bus.Out, len(tasks))
-		for i, t := range tasks {
-			outs[i] = pendingEvent(t)
+// announceBatch is how many tasks are told of together: few, so that the messages
+// of a run do not wait behind many.
+const announceBatch = 100
+
+// announce tells of tasks that stay PENDING for a while. Whoever creates them by the
+// thousand does not make a run wait: it goes on beside the claims, and rests longer
+// than it works.
+func (s *Scheduler) announce(ctx context.Context) {
+	rest := s.cfg.Poll
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rest):
 		}
-		return s.send.Send(ctx, outs...)
-	})
-	if err != nil && ctx.Err() == nil {
-		s.lg.Warn("announce failed, trying again", "err", err)
+		began := time.Now()
+		n, err := s.queue.Announce(ctx, announceBatch, func(ctx context.Context, tasks []Task) error {
+			outs := make([]bus.Out, len(tasks))
+			for i, t := range tasks {
+				outs[i] = pendingEvent(t)
+			}
+			return s.send.Send(ctx, outs...)
+		})
+		if err != nil && ctx.Err() == nil {
+			s.lg.Warn("announce failed, trying again", "err", err)
+		}
+		rest = s.cfg.Poll
+		if err == nil && n == announceBatch {
+			rest = min(rest, 2*time.Since(began))
+		}
 	}
-	return err == nil && n == s.cfg.Batch
 }
 
 // expire takes back the tasks of dead runs. A run is not dead while what it
