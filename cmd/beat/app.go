@@ -164,7 +164,7 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 	if a.pg, err = pgURL(cfg.PGURL); err != nil {
 		return nil, err
 	}
-	if a.db, err = openPG(ctx, cfg.PGURL, 24); err != nil {
+	if a.db, err = openPG(ctx, cfg.PGURL, 16); err != nil {
 		return nil, err
 	}
 	a.close = append(a.close, a.db.Close)
@@ -216,7 +216,12 @@ func newApp(ctx context.Context, lg *slog.Logger, cfg deps, nc *nats.Conn) (_ *a
 	if err := flow.Check(flow.All, a.set.Answers); err != nil {
 		return nil, err
 	}
-	a.queue = schedule.NewQueue(a.db, cfg.Lease)
+	queue, err := openPG(ctx, cfg.PGURL, 12, schedule.Settings...)
+	if err != nil {
+		return nil, err
+	}
+	a.close = append(a.close, queue.Close)
+	a.queue = schedule.NewQueue(queue, cfg.Lease)
 	key, err := credential.ParseKey(cfg.CredentialKey)
 	if err != nil {
 		return nil, usageError{err}
@@ -587,7 +592,7 @@ func (a *app) admit(ctx context.Context, wants []schedule.Want) (schedule.Admiss
 // serve runs the gateway until taking ends, and then until it has answered all
 // that it holds.
 func (a *app) serve(ctx, taking context.Context) error {
-	bulk, err := openPG(ctx, a.cfg.PGURL, bulkConns)
+	bulk, err := openPG(ctx, a.cfg.PGURL, bulkConns, schedule.Settings...)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil

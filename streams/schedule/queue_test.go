@@ -372,6 +372,52 @@ func TestClaimDoesNotReadTheTable(t *testing.T) {
 	}
 }
 
+// A plan that was made while the table was empty is kept while it grows, until the
+// table is analyzed: with Settings it is a good one all the same.
+func TestPlansOfAnEmptyTable(t *testing.T) {
+	_, db := newQueue(t, 0)
+	c := db.Config()
+	for i := 0; i < len(Settings); i += 2 {
+		c.ConnConfig.RuntimeParams[Settings[i]] = Settings[i+1]
+	}
+	c.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	conn, err := pgx.ConnectConfig(t.Context(), c.ConnConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for name, is := range map[string]struct{ before, sql, args, index string }{
+		"claim":    {"", claimSQL, `'{f}', '{100}', '{1}', now()::timestamp, 'me', now()::timestamp`, "scrape_request_log_ready_idx"},
+		"announce": {inOrderSQL, unannouncedSQL, "100", "scrape_request_log_announce_idx"},
+		"late":     {"", lateSQL, "'{f}', now()::timestamp", "scrape_request_log_lease_idx"},
+	} {
+		tx, err := conn.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, sql := range []string{is.before, "PREPARE " + name + " AS " + is.sql} {
+			if _, err := tx.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows, err := tx.Query(t.Context(), "EXPLAIN EXECUTE "+name+"("+is.args+")", pgx.QueryExecModeSimpleProtocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		plan := strings.Join(lines, "\n")
+		if strings.Contains(plan, "Seq Scan") || !strings.Contains(plan, "Index Scan using "+is.index) && !strings.Contains(plan, "Index Only Scan using "+is.index) {
+			t.Errorf("%s does not go by %s:\n%s", name, is.index, plan)
+		}
+	}
+}
+
 // A lease that ended while older messages still waited for a stage is extended:
 // the run may be among them. One that ended before all that waits is not.
 func TestWaitingRunKeepsItsLease(t *testing.T) {

@@ -383,13 +383,15 @@ func TaskEventOut(e event.Task) bus.Out {
 	return bus.Out{Subject: e.Subject(), ID: e.EventID, Data: data}
 }
 
-// announceBatch is how many tasks are told of together: few, so that the messages
-// of a run do not wait behind many.
-const announceBatch = 100
+// Tasks are told of in small batches with a rest between them: the messages of a run
+// go into the same stream, and do not wait behind many.
+const (
+	announceBatch = 50
+	announceRest  = 20 * time.Millisecond
+)
 
 // announce tells of tasks that stay PENDING for a while. Whoever creates them by the
-// thousand does not make a run wait: it goes on beside the claims, and rests longer
-// than it works.
+// thousand does not make a run wait: it goes on beside the claims.
 func (s *Scheduler) announce(ctx context.Context) {
 	rest := s.cfg.Poll
 	for {
@@ -411,7 +413,7 @@ func (s *Scheduler) announce(ctx context.Context) {
 		}
 		rest = s.cfg.Poll
 		if err == nil && n == announceBatch {
-			rest = min(rest, 2*time.Since(began))
+			rest = min(rest, max(2*time.Since(began), announceRest))
 		}
 	}
 }
