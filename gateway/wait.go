@@ -51,13 +51,6 @@ func (w *waiters) add(id int64, flow string) (woken <-chan struct{}, leave func(
 	}
 }
 
-// any reports whether somebody waits for a task.
-func (w *waiters) any() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.by) > 0
-}
-
 // note remembers what a look at the row of task id has shown.
 func (w *waiters) note(id int64, status string) {
 	w.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,4 +121,30 @@ func TestIntakeTurnsAway(t *testing.T) {
 	if _, err := in.Enqueue(t.Context(), r); err == nil || !strings.Contains(err.Error(), "key") {
 		t.Errorf("%v for a task with a key", err)
 	}
+}
+
+// Others go first while there are any, but not for ever.
+func TestIntakeYields(t *testing.T) {
+	q, _ := newQueue(t, time.Hour)
+	var others atomic.Bool
+	others.Store(true)
+	in := NewIntake(q, others.Load)
+	all := func(n int) time.Duration {
+		began := time.Now()
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() {
+				if _, err := in.Enqueue(t.Context(), some(1)[0]); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		return time.Since(began)
+	}
+	if took := all(2*intakeMost + 1); took < yields {
+		t.Errorf("stored in %s, though others were to go first for %s", took, yields)
+	}
+	others.Store(false)
+	all(2*intakeMost + 1)
 }
