@@ -92,6 +92,7 @@ func openPG(ctx context.Context, u string, conns int32, settings ...string) (*pg
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	cfg.ConnConfig.RuntimeParams["application_name"] = "beat"
 	cfg.ConnConfig.RuntimeParams["statement_timeout"] = "60000"
+	cfg.ConnConfig.RuntimeParams["jit"] = "off" // compiling a statement takes longer than running one of ours
 	for i := 0; i+1 < len(settings); i += 2 {
 		cfg.ConnConfig.RuntimeParams[settings[i]] = settings[i+1]
 	}

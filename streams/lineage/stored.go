@@ -96,7 +96,7 @@ func (s *search) observations(ctx context.Context) error {
 	for _, a := range s.answers {
 		ats, raws = append(ats, a.Observed), append(raws, a.RawID)
 	}
-	all, err := s.observed(ctx, `("timestamp", raw_id) IN (SELECT * FROM unnest($1::timestamp[], $2::text[]))`, ats, raws)
+	all, err := s.observed(ctx, `"timestamp" = ANY($1::timestamp[]) AND raw_id = ANY($2)`, ats, raws)
 	if err != nil {
 		return err
 	}

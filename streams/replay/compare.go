@@ -126,12 +126,26 @@ func fields(old, now social.Log) []delta {
 			seen[kv.Key] = true
 			a, hadA := pair.a.Get(kv.Key)
 			b, hasB := pair.b.Get(kv.Key)
-			if hadA != hasB || hadA && !bytes.Equal(a, b) && !bytes.Equal(canonical(a), canonical(b)) {
+			if hadA != hasB || hadA && !equal(a, b) {
 				out = append(out, delta{kv.Key, a, b})
 			}
 		}
 	}
 	return out
+}
+
+// equal: the same value, whatever its form.
+func equal(a, b json.RawMessage) bool {
+	return bytes.Equal(a, b) || bytes.Equal(compact(a), compact(b)) || bytes.Equal(canonical(a), canonical(b))
+}
+
+// compact is v without blanks, as far as it is JSON.
+func compact(v json.RawMessage) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, v) != nil {
+		return v
+	}
+	return b.Bytes()
 }
 
 // canonical is v as Postgres would give it back from jsonb, but for blanks.

@@ -119,46 +119,50 @@ type Run struct {
 	Done func(ctx context.Context, at archive.Position, r *Report) error
 }
 
-// Do replays. The report is that of the answers so far, also with an error.
+// Do replays. The report is that of the answers so far, also with an error. While
+// a chunk is compared and committed, the next is parsed and one more is read.
 func (r *Replayer) Do(ctx context.Context, run Run) (*Report, error) {
 	report := NewReport()
-	chunks, ahead := make(chan []Answer, 1), make(chan error, 1)
-	history, stop := context.WithCancel(ctx)
+	chunks, parsed, ahead := make(chan []Answer), make(chan *parsed), make(chan error, 2)
+	work, stop := context.WithCancel(ctx)
 	go func() {
 		defer close(chunks)
-		ahead <- r.ahead(history, run, chunks)
+		ahead <- r.ahead(work, run, chunks)
+	}()
+	go func() {
+		defer close(parsed)
+		ahead <- r.parse(work, run, chunks, parsed)
 	}()
 	defer func() {
 		stop()
-		for range chunks { // until it has ended
+		for range parsed { // until it has ended
+		}
+		for range chunks {
 		}
 	}()
 	began := time.Now()
-	for answers := range chunks {
-		for len(answers) > 0 {
-			part := answers
-			if run.Limit > 0 {
-				part = answers[:min(run.Limit-report.Answers, len(answers))]
-			}
-			if len(part) == 0 {
-				return report, nil
-			}
-			answers = answers[len(part):]
-			if err := r.do(ctx, run, part, report); err != nil {
+	for p := range parsed {
+		at, err := r.finish(ctx, run, p, report)
+		if err != nil {
+			return report, err
+		}
+		if run.Done != nil {
+			if err := run.Done(ctx, at, report); err != nil {
 				return report, err
 			}
-			if run.Done != nil {
-				if err := run.Done(ctx, part[len(part)-1].At, report); err != nil {
-					return report, err
-				}
-			}
-			if run.Rate > 0 {
-				due := began.Add(time.Duration(float64(report.Answers) / run.Rate * float64(time.Second)))
-				if err := sleep(ctx, time.Until(due)); err != nil {
-					return report, err
-				}
+		}
+		if run.Limit > 0 && report.Answers >= run.Limit {
+			return report, nil
+		}
+		if run.Rate > 0 {
+			due := began.Add(time.Duration(float64(report.Answers) / run.Rate * float64(time.Second)))
+			if err := sleep(ctx, time.Until(due)); err != nil {
+				return report, err
 			}
 		}
+	}
+	if err := <-ahead; err != nil { // of who failed; the other may wait for it
+		return report, err
 	}
 	return report, <-ahead
 }
@@ -232,33 +236,54 @@ type reading struct {
 	err    error // it cannot be read
 }
 
-func (r *Replayer) do(ctx context.Context, run Run, answers []Answer, report *Report) error {
-	readings := make([]reading, len(answers))
-	g := errgroup.Group{}
-	g.SetLimit(runtime.GOMAXPROCS(0) + 1)
-	// What is stored of them is looked up meanwhile.
-	var before map[string]observations
-	g.Go(func() (err error) {
-		before, err = r.observations(ctx, answers)
-		return err
-	})
+// parsed is a chunk, and what is known of what was made of its answers before.
+type parsed struct {
+	readings []reading
+	before   []summary
+}
+
+// parse parses chunks, and looks up meanwhile what is stored of them.
+func (r *Replayer) parse(ctx context.Context, run Run, chunks <-chan []Answer, out chan<- *parsed) error {
 	const piece = 16
-	for from := 0; from < len(answers); from += piece {
-		g.Go(func() error {
-			for i := from; i < min(from+piece, len(answers)); i++ {
-				readings[i] = r.read(answers[i])
-			}
-			return nil
+	for answers := range chunks {
+		p := &parsed{readings: make([]reading, len(answers))}
+		g := errgroup.Group{}
+		g.SetLimit(runtime.GOMAXPROCS(0) + 1)
+		g.Go(func() (err error) {
+			p.before, err = r.summaries(ctx, answers, run.Filter.Parser)
+			return err
 		})
+		for from := 0; from < len(answers); from += piece {
+			g.Go(func() error {
+				for i := from; i < min(from+piece, len(answers)); i++ {
+					p.readings[i] = r.read(answers[i])
+				}
+				return nil
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		select {
+		case out <- p:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	var pending []*change
-	for i := range readings {
-		x := &readings[i]
-		stored := before[x.Raw.ID]
-		if run.Filter.Parser != 0 && !stored.readBy(run.Filter.Parser) {
+	return nil
+}
+
+// finish says what becomes of the answers of a chunk, and commits that if it is to.
+// They are done with up to at.
+func (r *Replayer) finish(ctx context.Context, run Run, p *parsed, report *Report) (at archive.Position, err error) {
+	var others []*reading // those that read otherwise, or may
+	for i := range p.readings {
+		x, before := &p.readings[i], p.before[i]
+		if run.Limit > 0 && report.Answers >= run.Limit {
+			break
+		}
+		at = x.At
+		if run.Filter.Parser != 0 && !before.readBy {
 			continue
 		}
 		report.Answers++
@@ -267,36 +292,56 @@ func (r *Replayer) do(ctx context.Context, run Run, answers []Answer, report *Re
 			report.skipped(x.skip)
 		case x.err != nil:
 			report.unreadable(x)
-		case stored.newest() > x.batch.Parser:
-			report.skipped(fmt.Sprintf("%s: read by parser %d, which is later than %d", x.Raw.Source, stored.newest(), x.batch.Parser))
-		case !run.Full && stored.made(x.digest):
+		case before.newest > x.batch.Parser:
+			report.skipped(fmt.Sprintf("%s: read by parser %d, which is later than %d", x.Raw.Source, before.newest, x.batch.Parser))
+		case !run.Full && before.made(x.digest):
 			report.Unchanged++
 		default:
-			kept, _ := processing.Derive(x.batch) // what it turns down is turned down as before
-			if c := compare(x, kept, stored); len(c.events) > 0 {
-				pending = append(pending, c)
-			} else {
-				report.Unchanged++
-			}
+			others = append(others, x)
 		}
 	}
-	if err := r.settle(ctx, pending, report); err != nil {
-		return err
+	changes, err := r.changes(ctx, others, report)
+	if err != nil {
+		return at, err
 	}
 	if run.Job == 0 || r.cfg.Commit == nil {
-		return nil
+		return at, nil
 	}
 	if err := r.yield(ctx); err != nil {
-		return err
+		return at, err
 	}
 	var commits []event.Commit
-	for _, c := range pending {
+	for _, c := range changes {
 		commits = append(commits, c.commits(run)...)
 	}
 	if len(commits) == 0 {
-		return nil
+		return at, nil
 	}
-	return r.cfg.Commit(ctx, commits)
+	return at, r.cfg.Commit(ctx, commits)
+}
+
+// changes are those that readings make to what is stored of their answers.
+func (r *Replayer) changes(ctx context.Context, readings []*reading, report *Report) (out []*change, err error) {
+	if len(readings) == 0 {
+		return nil, nil
+	}
+	answers := make([]Answer, len(readings))
+	for i, x := range readings {
+		answers[i] = x.Answer
+	}
+	before, err := r.observations(ctx, answers)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range readings {
+		kept, _ := processing.Derive(x.batch) // what it turns down is turned down as before
+		if c := compare(x, kept, before[x.Raw.ID]); len(c.events) > 0 {
+			out = append(out, c)
+		} else {
+			report.Unchanged++
+		}
+	}
+	return out, r.settle(ctx, out, report)
 }
 
 // read parses an answer, as the parsing stage does.
