@@ -17,9 +17,7 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 
 	"beat/streams/bridge"
-	"beat/streams/schedule"
 	"beat/streams/servers"
-	"beat/streams/social"
 )
 
 type benchCmd struct {
@@ -68,25 +66,11 @@ func (c *benchRunCmd) Run(ctx context.Context, g *globals) error {
 	if c.Tasks < 1 {
 		return usageError{errors.New("--tasks must be positive")}
 	}
-	if g.LogLevel == "info" {
-		g.LogLevel = "warn"
-	}
-	lg, err := g.logger()
-	if err != nil {
-		return usageError{err}
-	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	say := func(format string, args ...any) { fmt.Fprintf(g.stderr, format+"\n", args...) }
-
-	say("starting servers …")
-	box, url, err := startSandbox(ctx)
-	if err != nil {
-		return err
-	}
-	defer box.Process.Kill() //nolint:errcheck // ends with us anyway
-	cfg := localConfig{pgURL: c.PGURL, syncAlways: !c.Lazy, fsync: true, sandboxURL: url, rmqURL: c.RMQURL, archive: c.Archive}
+	cfg := localConfig{pgURL: c.PGURL, syncAlways: !c.Lazy, rmqURL: c.RMQURL, archive: c.Archive}
 	var rabbit *servers.Server
+	var err error
 	if !c.NoRabbit && c.RMQURL == "" {
 		if rabbit, err = servers.Rabbit(ctx, servers.RabbitConfig{}); err != nil {
 			return fmt.Errorf("%w (or measure with --no-rabbit)", err)
@@ -97,61 +81,32 @@ func (c *benchRunCmd) Run(ctx context.Context, g *globals) error {
 	if c.NoRabbit {
 		cfg.rmqURL = ""
 	}
-	if r, err := servers.Redis(ctx, servers.RedisConfig{}); err == nil {
-		defer r.Discard() //nolint:errcheck // a private server
-		cfg.redisURL = r.URL
-	}
-	l, err := startLocal(ctx, lg, cfg)
-	if err != nil {
-		return err
-	}
-	defer l.Stop()
 	if cfg.rmqURL != "" {
 		if err := bridge.DeclareConsumers(ctx, cfg.rmqURL, bridge.Consumers{MaxLength: 20000}); err != nil {
 			return err
 		}
 	}
-	for _, source := range []string{"graphapi", "rapidapi-arraybobo", "ytapitoken"} {
-		l.deps.Limit[source] = "0/1" // the contract's limits would be what is measured
+	if r, err := servers.Redis(ctx, servers.RedisConfig{}); err == nil {
+		defer r.Discard() //nolint:errcheck // a private server
+		cfg.redisURL = r.URL
 	}
-	l.deps.unlimited = true
-	a, err := l.run(ctx, lg)
+	a, err := newRig(ctx, g, cfg)
 	if err != nil {
 		return err
 	}
 	defer a.Stop()
-	addr, err := a.listening(ctx)
-	if err != nil {
-		return err
-	}
-
-	self, err := process.NewProcess(int32(os.Getpid()))
-	if err != nil {
-		return err
-	}
-	boxProc, err := process.NewProcess(int32(box.Process.Pid))
+	box, err := process.NewProcess(int32(a.box.Process.Pid))
 	if err != nil {
 		return err
 	}
 	cpu := func() [4]float64 {
-		return [4]float64{cpuOf(self), serverCPU(l.pg), serverCPU(rabbit), cpuOf(boxProc)}
+		return [4]float64{cpuOf(a.self), serverCPU(a.pg), serverCPU(rabbit), cpuOf(box)}
 	}
-	refresh := func(n int) ([]schedule.Request, error) {
-		out := make([]schedule.Request, n)
-		for i := range out {
-			raw, err := json.Marshal(map[string]string{"handle": fmt.Sprintf("creator%05d", i+1)})
-			if err != nil {
-				return nil, err
-			}
-			out[i] = schedule.Request{Flow: "refresh_profile_by_handle", Platform: social.Instagram, Params: raw}
-		}
-		return out, nil
-	}
-	requests, err := refresh(c.Tasks)
+	requests, err := refreshesOf(c.Tasks)
 	if err != nil {
 		return err
 	}
-	say("running %d full refreshes …", c.Tasks)
+	a.say("running %d full refreshes …", c.Tasks)
 	if c.Profile != "" {
 		f, err := os.Create(c.Profile)
 		if err != nil {
@@ -176,12 +131,12 @@ func (c *benchRunCmd) Run(ctx context.Context, g *globals) error {
 	done := 0
 	for last := time.Now(); done < c.Tasks; {
 		done = int(a.proj.Stats.Complete.Load() + a.proj.Stats.Failed.Load())
-		if m, err := self.MemoryInfo(); err == nil {
+		if m, err := a.self.MemoryInfo(); err == nil {
 			peak = max(peak, m.RSS)
 		}
 		if time.Since(last) > 2*time.Second {
 			last = time.Now()
-			say("  %d of %d", done, c.Tasks)
+			a.say("  %d of %d", done, c.Tasks)
 		}
 		select {
 		case <-ctx.Done():
@@ -224,11 +179,11 @@ FROM scrape_request_log`).Scan(&r.DataPoints, &r.Failed, &r.CompleteP50, &r.Comp
 	}
 	r.DataPointsPerS = float64(r.DataPoints) / took.Seconds()
 
-	say("running %d on-demand refreshes …", c.OnDemand)
+	a.say("running %d on-demand refreshes …", c.OnDemand)
 	var ms []float64
 	for i := range c.OnDemand {
 		t := time.Now()
-		if err := onDemand(ctx, addr, fmt.Sprintf("creator%05d", 900001+i)); err != nil {
+		if err := onDemand(ctx, a.base, benchHandle(900001+i)); err != nil {
 			return err
 		}
 		ms = append(ms, float64(time.Since(t).Microseconds())/1000)
@@ -302,8 +257,8 @@ func startSandbox(ctx context.Context) (*exec.Cmd, string, error) {
 	return cmd, said.URL, nil
 }
 
-func onDemand(ctx context.Context, addr, handle string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/profiles/instagram/byhandle/"+handle+"?full_refresh=1&force_refresh=1", nil)
+func onDemand(ctx context.Context, base, handle string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/profiles/instagram/byhandle/"+handle+"?full_refresh=1&force_refresh=1", nil)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"beat/streams/schedule"
-	"beat/streams/social"
 )
 
 type benchGatewayCmd struct {
@@ -59,41 +57,15 @@ func (c *benchGatewayCmd) Run(ctx context.Context, g *globals) error {
 	if c.Profiles < 1 || c.Connections < 1 || c.OnDemand < 1 || c.Rate <= 0 || c.Creators < 1 || c.Bulk < 0 {
 		return usageError{errors.New("--profiles, --connections, --on-demand, --rate and --creators must be positive, --bulk not negative")}
 	}
-	if g.LogLevel == "info" {
-		g.LogLevel = "warn"
-	}
-	lg, err := g.logger()
-	if err != nil {
-		return usageError{err}
-	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	b := &gatewayBench{benchGatewayCmd: c, say: func(format string, args ...any) { fmt.Fprintf(g.stderr, format+"\n", args...) }}
-	b.say("starting servers …")
-	box, url, err := startSandbox(ctx)
+	r, err := newRig(ctx, g, localConfig{pgURL: c.PGURL, syncAlways: true})
 	if err != nil {
 		return err
 	}
-	defer box.Process.Kill() //nolint:errcheck // ends with us anyway
-	l, err := startLocal(ctx, lg, localConfig{pgURL: c.PGURL, syncAlways: true, fsync: true, sandboxURL: url})
-	if err != nil {
-		return err
-	}
-	defer l.Stop()
-	for s := range l.deps.Endpoint {
-		l.deps.Limit[s] = "0/1"
-	}
-	l.deps.unlimited = true
-	run, err := l.run(ctx, lg)
-	if err != nil {
-		return err
-	}
-	defer run.Stop()
-	addr, err := run.listening(ctx)
-	if err != nil {
-		return err
-	}
-	b.app, b.base, b.Fsync = run.app, "http://"+addr, "always"
+	defer r.Stop()
+	b := &gatewayBench{benchGatewayCmd: c, rig: r}
+	b.Fsync = "always"
 	b.client = &http.Client{Transport: &http.Transport{MaxIdleConns: 1024, MaxIdleConnsPerHost: 1024}}
 	for _, step := range []func(context.Context) error{b.store, b.reads, b.onDemand, b.isolation} {
 		if err := step(ctx); err != nil {
@@ -105,22 +77,16 @@ func (c *benchGatewayCmd) Run(ctx context.Context, g *globals) error {
 
 type gatewayBench struct {
 	*benchGatewayCmd
-	*app
+	*rig
 	benchGatewayResult
-	base   string
 	client *http.Client
-	say    func(format string, args ...any)
 }
 
 func (b *gatewayBench) store(ctx context.Context) error {
 	b.say("storing %d profiles …", b.Profiles)
-	requests := make([]schedule.Request, b.Profiles)
-	for i := range requests {
-		raw, err := json.Marshal(map[string]string{"handle": b.handle(i)})
-		if err != nil {
-			return err
-		}
-		requests[i] = schedule.Request{Flow: "refresh_profile_by_handle", Platform: social.Instagram, Params: raw}
+	requests, err := refreshesOf(b.Profiles)
+	if err != nil {
+		return err
 	}
 	if err := b.queue.EnqueueAll(ctx, requests); err != nil {
 		return err
@@ -132,8 +98,6 @@ func (b *gatewayBench) store(ctx context.Context) error {
 		return int(b.proj.Stats.Complete.Load()) == b.Profiles, nil
 	})
 }
-
-func (b *gatewayBench) handle(i int) string { return fmt.Sprintf("creator%05d", i+1) }
 
 var success = []byte(`"type":"SUCCESS"`)
 
@@ -161,12 +125,12 @@ func (b *gatewayBench) ask(ctx context.Context, method, path string, body []byte
 }
 
 func (b *gatewayBench) read(ctx context.Context) (float64, error) {
-	return b.ask(ctx, http.MethodGet, "/profiles/instagram/byhandle/"+b.handle(rand.IntN(b.Profiles)), nil)
+	return b.ask(ctx, http.MethodGet, "/profiles/instagram/byhandle/"+benchHandle(1+rand.IntN(b.Profiles)), nil)
 }
 
 // refresh asks for what is stored all the same: one call of a provider.
 func (b *gatewayBench) refresh(ctx context.Context, i int) (float64, error) {
-	return b.ask(ctx, http.MethodGet, "/profiles/instagram/byhandle/"+b.handle(i%b.Profiles)+"?force_refresh=1", nil)
+	return b.ask(ctx, http.MethodGet, "/profiles/instagram/byhandle/"+benchHandle(1+i%b.Profiles)+"?force_refresh=1", nil)
 }
 
 // reads measures fresh profiles at as many connections as there are clients.

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/shirou/gopsutil/v4/process"
 	"golang.org/x/sync/errgroup"
 
 	"beat/processors"
@@ -67,41 +66,14 @@ func (c *benchReplayCmd) Run(ctx context.Context, g *globals) error {
 	if c.Answers < 1 || c.Rows < 0 || c.Live <= 0 {
 		return usageError{errors.New("--answers and --live must be positive, --rows not negative")}
 	}
-	if g.LogLevel == "info" {
-		g.LogLevel = "warn"
-	}
-	lg, err := g.logger()
-	if err != nil {
-		return usageError{err}
-	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	b := &replayBench{benchReplayCmd: c, say: func(format string, args ...any) { fmt.Fprintf(g.stderr, format+"\n", args...) }}
-	b.say("starting servers …")
-	box, url, err := startSandbox(ctx)
+	r, err := newRig(ctx, g, localConfig{pgURL: c.PGURL, syncAlways: true})
 	if err != nil {
 		return err
 	}
-	defer box.Process.Kill() //nolint:errcheck // ends with us anyway
-	l, err := startLocal(ctx, lg, localConfig{pgURL: c.PGURL, syncAlways: true, fsync: true, sandboxURL: url})
-	if err != nil {
-		return err
-	}
-	defer l.Stop()
-	for s := range l.deps.Endpoint {
-		l.deps.Limit[s] = "0/1"
-	}
-	l.deps.unlimited = true
-	run, err := l.run(ctx, lg)
-	if err != nil {
-		return err
-	}
-	defer run.Stop()
-	self, err := process.NewProcess(int32(os.Getpid()))
-	if err != nil {
-		return err
-	}
-	b.app, b.cpu = run.app, func() float64 { return cpuOf(self) + serverCPU(l.pg) }
+	defer r.Stop()
+	b := &replayBench{benchReplayCmd: c, rig: r}
 	if err := b.replays(ctx); err != nil {
 		return err
 	}
@@ -115,24 +87,8 @@ func (c *benchReplayCmd) Run(ctx context.Context, g *globals) error {
 
 type replayBench struct {
 	*benchReplayCmd
-	cpu func() float64 // seconds of beat and Postgres so far
-	*app
+	*rig
 	benchReplayResult
-	say func(format string, args ...any)
-}
-
-// until waits for what will be.
-func until(ctx context.Context, ok func() (bool, error)) error {
-	for {
-		if done, err := ok(); err != nil || done {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
 
 // profiled runs fn with its CPU profile written to a file, unless that has no name.
@@ -156,16 +112,19 @@ func profiled(path string, fn func() error) error {
 // otherwise, all of its entities.
 func (b *replayBench) replays(ctx context.Context) error {
 	b.say("storing %d answers …", b.benchReplayCmd.Answers)
-	outs, err := b.answersOf(ctx, b.benchReplayCmd.Answers)
-	if err != nil {
-		return err
-	}
-	if err := b.pub.Send(ctx, outs...); err != nil {
-		return err
+	n := b.benchReplayCmd.Answers
+	for from := 0; from < n; from += 5000 {
+		outs, err := b.answersOf(ctx, from, min(5000, n-from))
+		if err != nil {
+			return err
+		}
+		if err := b.pub.Send(ctx, outs...); err != nil {
+			return err
+		}
 	}
 	if err := until(ctx, func() (done bool, err error) {
-		err = b.db.QueryRow(ctx, `SELECT (SELECT count(*) FROM profile_log) = $1`, len(outs)).Scan(&done)
-		return done, err
+		err = b.db.QueryRow(ctx, `SELECT (SELECT count(*) FROM profile_log) = $1`, n).Scan(&done)
+		return done && reached(ctx, b.app, "project"), err
 	}); err != nil {
 		return fmt.Errorf("the answers were not stored: %w", err)
 	}
@@ -174,6 +133,10 @@ func (b *replayBench) replays(ctx context.Context) error {
 	r := b.replayerOf(set)
 	return profiled(b.benchReplayCmd.Profile, func() error {
 		b.say("parsing them again, dry …")
+		stored, err := b.stored(ctx)
+		if err != nil {
+			return err
+		}
 		began, cpu := time.Now(), b.cpu()
 		dry, err := r.Do(ctx, replay.Run{})
 		if err != nil {
@@ -181,6 +144,9 @@ func (b *replayBench) replays(ctx context.Context) error {
 		}
 		b.DryPerS = round(float64(dry.Answers) / time.Since(began).Seconds())
 		b.DryCPU = round((b.cpu() - cpu) * 1000 / float64(max(dry.Answers, 1)))
+		if err := b.dry(ctx, dry, stored); err != nil {
+			return err
+		}
 		b.say("parsing them again, applied …")
 		began, cpu = time.Now(), b.cpu()
 		j, err := replay.Create(ctx, b.db, replay.Job{})
@@ -200,11 +166,70 @@ func (b *replayBench) replays(ctx context.Context) error {
 		if j.Changed > 0 {
 			b.Entities = j.Report.Another / int(j.Changed)
 		}
-		if int(j.Answers) != len(outs) || dry.Changed != int(j.Changed) || j.Changed == 0 {
-			return fmt.Errorf("%d answers were stored, %d read again, %d changed dry and %d applied", len(outs), j.Answers, dry.Changed, j.Changed)
+		if int(j.Answers) != n || dry.Changed != int(j.Changed) {
+			return fmt.Errorf("%d answers were stored, %d read again, %d changed dry and %d applied", n, j.Answers, dry.Changed, j.Changed)
 		}
 		return nil
 	})
+}
+
+// stored is how many rows and messages there are, and of rows which versions.
+func (b *replayBench) stored(ctx context.Context) (string, error) {
+	var out string
+	for _, table := range []string{"instagram_account", "instagram_post", "profile_log", "post_log", "scrape_request_log", "task_progress", "beat_quarantine"} {
+		var versions string
+		if err := b.db.QueryRow(ctx, `SELECT count(*) || ' rows, versions ' || coalesce(sum(xmin::text::bigint), 0) FROM `+table).Scan(&versions); err != nil {
+			return "", err
+		}
+		out += table + ": " + versions + "\n"
+	}
+	for _, name := range []string{bus.Tasks, bus.Raw, bus.Parsed, bus.Events, bus.Dead} {
+		s, err := b.js.Stream(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		out += fmt.Sprintf("%s: up to %d\n", name, s.CachedInfo().State.LastSeq)
+	}
+	return out, nil
+}
+
+// dry checks that a dry run has written nothing since, and shows what tenth does.
+func (b *replayBench) dry(ctx context.Context, got *replay.Report, before string) error {
+	after, err := b.stored(ctx)
+	if err != nil {
+		return err
+	}
+	if after != before {
+		return fmt.Errorf("a dry run has written: there was\n%sand is\n%s", before, after)
+	}
+	changed := 0
+	for i := range b.benchReplayCmd.Answers {
+		if isTenth(answerHandle(i)) {
+			changed++
+		}
+	}
+	want := fmt.Sprintf("%d answers, %d changed, %d observations, followers of %d profiles, likes of %d posts",
+		b.benchReplayCmd.Answers, changed, changed*13, changed, changed*12)
+	fields := map[string]int{}
+	for _, f := range got.Fields {
+		fields[f.Kind+" "+f.Name] = f.Changed
+	}
+	is := fmt.Sprintf("%d answers, %d changed, %d observations, followers of %d profiles, likes of %d posts",
+		got.Answers, got.Changed, got.Another, fields["profile followers"], fields["post likes"])
+	if is != want || len(fields) != 2 || got.New+got.Gone+got.Unreadable+len(got.Skipped) != 0 {
+		return fmt.Errorf("a dry run shows %s, not %s; fields %v, %d new, %d gone, %d unreadable, %v", is, want, fields, got.New, got.Gone, got.Unreadable, got.Skipped)
+	}
+	return nil
+}
+
+// answerHandle is whose profile the i-th answer is, and isTenth whether tenth reads
+// it otherwise.
+func answerHandle(i int) string { return benchHandle(500000 + i) }
+
+func isTenth(handle string) bool {
+	h := fnv.New32a()
+	h.Write([]byte(handle)) //nolint:errcheck // never fails
+	return h.Sum32()%10 == 0
 }
 
 // tenth is a later version of a parser, which reads one answer in ten otherwise.
@@ -215,9 +240,7 @@ func tenth(p *providers.Provider) *providers.Provider {
 	parse := c.Parse
 	c.Parse = func(ask social.Ask, at time.Time, body []byte) (social.Batch, error) {
 		batch, err := parse(ask, at, body)
-		h := fnv.New32a()
-		h.Write([]byte(ask.Keys[0])) //nolint:errcheck // never fails
-		if err != nil || h.Sum32()%10 != 0 {
+		if err != nil || !isTenth(ask.Keys[0]) {
 			return batch, err
 		}
 		for i := range batch.Logs {
@@ -233,8 +256,8 @@ func tenth(p *providers.Provider) *providers.Provider {
 	return &out
 }
 
-// answersOf asks the sandbox for profiles, as messages of RAW.
-func (b *replayBench) answersOf(ctx context.Context, n int) ([]bus.Out, error) {
+// answersOf asks the sandbox for n profiles, as messages of RAW.
+func (b *replayBench) answersOf(ctx context.Context, first, n int) ([]bus.Out, error) {
 	p := b.set["graphapi"]
 	box, err := sandbox.New(sandbox.Config{})
 	if err != nil {
@@ -251,8 +274,8 @@ func (b *replayBench) answersOf(ctx context.Context, n int) ([]bus.Out, error) {
 	g.SetLimit(8)
 	for i := range n {
 		g.Go(func() error {
-			ask := social.Ask{Task: social.TaskRef{ID: int64(1_000_000_000 + i), Fence: 1, Flow: "refresh_profile_basic", Platform: social.Instagram},
-				Fetch: social.ProfileByHandle, Keys: []string{fmt.Sprintf("creator%06d", 500000+i)}}
+			ask := social.Ask{Task: social.TaskRef{ID: int64(1_000_000_000 + first + i), Fence: 1, Flow: "refresh_profile_basic", Platform: social.Instagram},
+				Fetch: social.ProfileByHandle, Keys: []string{answerHandle(first + i)}}
 			q, err := p.Calls[ask.Fetch].Request(cred, ask)
 			if err != nil {
 				return err
