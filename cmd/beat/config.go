@@ -129,9 +129,14 @@ func pgReason(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
+// unheard drops what nats.go prints by itself, past our logger. It concerns readers
+// of streams that fall behind, of which it may drop a heartbeat: they notice what is
+// missing by its number and read it again.
+var unheard = nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+
 func openNATS(u string) (*nats.Conn, error) {
 	nc, err := nats.Connect(u, nats.Name("beat"), nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
-		nats.Timeout(5*time.Second))
+		nats.Timeout(5*time.Second), unheard)
 	var wrong *url.Error // it repeats the URL
 	if errors.As(err, &wrong) {
 		return nil, usageError{errors.New("NATS_URL cannot be read: want nats://host:port")}

@@ -85,7 +85,7 @@ func startLocal(ctx context.Context, lg *slog.Logger, cfg localConfig) (l *local
 	}
 	l.stops = append(l.stops, l.nats.Stop)
 	l.deps.NATSURL = l.nats.URL()
-	if l.nc, err = l.nats.Connect(nats.MaxReconnects(-1)); err != nil {
+	if l.nc, err = l.nats.Connect(nats.MaxReconnects(-1), unheard); err != nil {
 		return nil, err
 	}
 	l.stops = append(l.stops, l.nc.Close)
