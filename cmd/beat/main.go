@@ -53,6 +53,7 @@ type cli struct {
 	Dead        deadCmd        `cmd:"" help:"Look at dead letters, send them once more, or drop them."`
 	AMQP        amqpCmd        `cmd:"" name:"amqp" help:"Look at what RabbitMQ has of the exchanges, queues and bindings that are needed, and make it."`
 	Archive     archiveCmd     `cmd:"" help:"Look at the archive of raw answers, and verify it."`
+	Snapshot    snapshotCmd    `cmd:"" help:"Keep raw answers in a file that tells of nobody, to try the next release on."`
 	Quarantine  quarantineCmd  `cmd:"" help:"Look at observations that are kept back because a count fell too far, and decide on them."`
 	Replay      replayCmd      `cmd:"" help:"Parse the past again after a parser was fixed; shows what would change, or changes it."`
 	State       stateCmd       `cmd:"" help:"Show an account or post, now or as of then, and where each value came from."`

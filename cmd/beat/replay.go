@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"beat/streams/event"
 	"beat/streams/lanes"
 	"beat/streams/replay"
+	"beat/streams/snapshot"
 	"beat/streams/social"
 )
 
@@ -34,22 +37,51 @@ type replayCmd struct {
 
 type replayRunCmd struct {
 	deps
-	Source      string  `help:"Only answers of this source."`
-	Fetch       string  `help:"Only answers to this fetch type, such as fetch_profile_by_handle."`
-	Platform    string  `help:"Only answers about this platform."`
-	Since       string  `help:"Only answers younger than this, such as 48h, or from a time on." placeholder:"AGE|TIME"`
-	Until       string  `help:"Only answers older than this, or before a time." placeholder:"AGE|TIME"`
+	answerFlags
+	From        string  `help:"Read the answers of a file that beat snapshot save made, instead of those that are stored." type:"existingfile" placeholder:"FILE"`
 	ReadBy      int     `help:"Only answers that this version of the parser has read last." name:"parser-version" placeholder:"N"`
 	Fingerprint string  `help:"Only answers that became dead letters with this fingerprint, see beat dead list."`
-	Entity      string  `help:"Only answers about this handle, profile id, shortcode or channel."`
-	Task        int64   `help:"Only answers of this task."`
-	Raw         string  `help:"Only this raw answer."`
 	First       int     `help:"Stop after this many answers." placeholder:"N"`
 	Rate        float64 `help:"At most this many answers per second."`
 	Full        bool    `help:"Compare what comes after parsing too, such as owners and keywords; slower."`
 	DryRun      bool    `help:"Write nothing, show what would change; the default." name:"dry-run" xor:"mode"`
 	Apply       bool    `help:"Change what differs." xor:"mode"`
 	Publish     bool    `help:"Tell RabbitMQ of what changed; with --apply."`
+}
+
+// answerFlags select raw answers.
+type answerFlags struct {
+	Source   string `help:"Only answers of this source."`
+	Fetch    string `help:"Only answers to this fetch type, such as fetch_profile_by_handle."`
+	Platform string `help:"Only answers about this platform."`
+	Since    string `help:"Only answers younger than this, such as 48h, or from a time on." placeholder:"AGE|TIME"`
+	Until    string `help:"Only answers older than this, or before a time." placeholder:"AGE|TIME"`
+	Entity   string `help:"Only answers about this handle, profile id, shortcode or channel."`
+	Task     int64  `help:"Only answers of this task."`
+	Raw      string `help:"Only this raw answer."`
+}
+
+func (c answerFlags) filter() (f replay.Filter, err error) {
+	now := time.Now().UTC()
+	f = replay.Filter{Source: c.Source, Fetch: social.Fetch(c.Fetch), Platform: social.Platform(strings.ToUpper(c.Platform)), Entity: c.Entity, Task: c.Task}
+	if f.Since, err = moment("since", c.Since, now); err != nil {
+		return f, err
+	}
+	if f.Until, err = moment("until", c.Until, now); err != nil {
+		return f, err
+	}
+	if c.Raw != "" {
+		f.Raws = []string{c.Raw}
+	}
+	return f, nil
+}
+
+// known is an error for a source that there is none of.
+func (c answerFlags) known(a *app) error {
+	if c.Source != "" && a.set[c.Source] == nil {
+		return usageError{fmt.Errorf("--source %q: unknown, the sources are %s", c.Source, strings.Join(sourcesOf(a), ", "))}
+	}
+	return nil
 }
 
 func (c *replayRunCmd) Run(ctx context.Context, g *globals) error {
@@ -59,33 +91,35 @@ func (c *replayRunCmd) Run(ctx context.Context, g *globals) error {
 	if c.First > 0 && c.Apply {
 		return usageError{errors.New("--first is for dry runs: an applied replay is limited by its filter")}
 	}
-	now := time.Now().UTC()
-	f := replay.Filter{Source: c.Source, Fetch: social.Fetch(c.Fetch), Platform: social.Platform(strings.ToUpper(c.Platform)),
-		Parser: c.ReadBy, Entity: c.Entity, Task: c.Task}
-	var err error
-	if f.Since, err = moment("since", c.Since, now); err != nil {
+	f, err := c.filter()
+	if err != nil {
 		return err
 	}
-	if f.Until, err = moment("until", c.Until, now); err != nil {
-		return err
-	}
-	if c.Raw != "" {
-		f.Raws = []string{c.Raw}
+	f.Parser = c.ReadBy
+	if c.From != "" {
+		if f.From, err = filepath.Abs(c.From); err != nil {
+			return err
+		}
 	}
 	a, err := replaying(ctx, g, c.deps)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	if c.Source != "" && a.set[c.Source] == nil {
-		return usageError{fmt.Errorf("--source %q: unknown, the sources are %s", c.Source, strings.Join(sourcesOf(a), ", "))}
+	if err := c.known(a); err != nil {
+		return err
 	}
 	if c.Fingerprint != "" {
 		if f.Raws, err = rawsOf(ctx, a, c.Fingerprint); err != nil {
 			return err
 		}
 	}
-	total, err := a.answers(ctx, 0)
+	var total int64
+	if f.From != "" {
+		total, err = snapshot.Count(f.From)
+	} else {
+		total, err = a.answers(ctx, 0)
+	}
 	if err != nil {
 		return err
 	}
@@ -160,13 +194,21 @@ func replaying(ctx context.Context, g *globals, cfg deps) (*app, error) {
 	return newApp(ctx, lg, cfg, nil)
 }
 
+// history is that of the file that a replay is of, or what is stored.
+func (a *app) history(ctx context.Context, f replay.Filter, after archive.Position) iter.Seq2[replay.Answer, error] {
+	if f.From != "" {
+		return snapshot.History(f.From)(ctx, f, after)
+	}
+	return replay.Stored(a.archive)(ctx, f, after)
+}
+
 // replayer replays what is stored with the parsers of now.
 func (a *app) replayer() *replay.Replayer { return a.replayerOf(a.set) }
 
 func (a *app) replayerOf(set providers.Set) *replay.Replayer {
 	behind := a.behind()
 	return replay.New(a.lg, a.db, replay.Config{
-		Providers: set, History: replay.Stored(a.archive), Held: quarantine.Kept(a.db),
+		Providers: set, History: a.history, Held: quarantine.Kept(a.db),
 		Commit: func(ctx context.Context, commits []event.Commit) error {
 			outs := make([]bus.Out, 0, len(commits))
 			for _, c := range commits {
@@ -279,6 +321,13 @@ func (p *progress) show(answers, changed int64) {
 		left = (time.Duration(float64(max(p.total-answers, 0))/rate) * time.Second).String()
 	}
 	p.say(fmt.Sprintf("%d of at most %d answers, %d changed, %.0f/s, at most %s to go", answers, p.total, changed, rate, left))
+}
+
+// count shows how many answers there are of those that may be.
+func (p *progress) count(answers int64) {
+	if p.due() {
+		p.say(fmt.Sprintf("%d of at most %d answers", answers, p.total))
+	}
 }
 
 func (p *progress) say(text string) {

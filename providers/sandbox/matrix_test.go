@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"beat/providers"
 	"beat/providers/instagram/arraybobo"
@@ -21,6 +24,7 @@ import (
 	"beat/providers/instagram/neotank"
 	"beat/providers/instagram/rocketapi"
 	"beat/providers/sandbox"
+	"beat/streams/snapshot"
 	"beat/streams/social"
 )
 
@@ -95,7 +99,77 @@ func (w world) ask(t *testing.T, source string, ask social.Ask) (social.Batch, e
 	if err := providers.Classify(p, call, ask, a); err != nil {
 		return social.Batch{}, err
 	}
-	return call.Parse(ask, a.At, a.Body)
+	b, err := call.Parse(ask, a.At, a.Body)
+	if err == nil {
+		masked(t, source, call, ask, a, b)
+	}
+	return b, err
+}
+
+// masked checks that the parser reads of an answer under a mask what it reads of the
+// answer, but for whose it is.
+func masked(t *testing.T, source string, call providers.Call, ask social.Ask, a providers.Answer, b social.Batch) {
+	t.Helper()
+	m := snapshot.NewMask()
+	body, err := m.JSON(a.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := call.Parse(m.Ask(ask), a.At, body)
+	if err != nil {
+		t.Errorf("%s %s: under a mask: %v", source, ask.Fetch, err)
+		return
+	}
+	if got.More != b.More || len(got.Logs) != len(b.Logs) {
+		t.Errorf("%s %s: under a mask %d logs, more %v, want %d, %v", source, ask.Fetch, len(got.Logs), got.More, len(b.Logs), b.More)
+		return
+	}
+	for i, l := range b.Logs {
+		g := got.Logs[i]
+		if g.Kind != l.Kind || g.Type != l.Type || g.Key != m.Text(l.Key) {
+			t.Errorf("%s %s: log %d is under a mask %s %s %s, want %s %s %s", source, ask.Fetch, i, g.Kind, g.Type, g.Key, l.Kind, l.Type, m.Text(l.Key))
+		}
+		want := pairs(l.Metrics)
+		for name, v := range want { // some are what an answer has in several members
+			if v[0] == '[' || v[0] == '{' {
+				text, err := m.JSON([]byte(v))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want[name] = string(text)
+			}
+		}
+		if d := cmp.Diff(want, pairs(g.Metrics)); d != "" {
+			t.Errorf("%s %s: metrics of log %d under a mask (-want +got):\n%s", source, ask.Fetch, i, d)
+		}
+		if d := cmp.Diff(names(l.Dimensions), names(g.Dimensions)); d != "" {
+			t.Errorf("%s %s: dimensions of log %d under a mask (-want +got):\n%s", source, ask.Fetch, i, d)
+		}
+		for _, kv := range l.Dimensions {
+			v := string(kv.Value)
+			switch kv.Key {
+			case "handle", "full_name", "biography", "caption", "profile_pic_url", "email", "phone", "contact_phone_number", "external_url":
+				if len(v) > 6 && m.Text(v) != v && bytes.Contains(body, []byte(v[1:len(v)-1])) {
+					t.Errorf("%s %s: %s %s can be read under the mask", source, ask.Fetch, kv.Key, v)
+				}
+			}
+		}
+	}
+}
+
+func pairs(kvs social.KVs) map[string]string {
+	out := map[string]string{}
+	for _, kv := range kvs {
+		out[kv.Key] = string(kv.Value)
+	}
+	return out
+}
+
+func names(kvs social.KVs) (out []string) {
+	for _, kv := range kvs {
+		out = append(out, kv.Key)
+	}
+	return out
 }
 
 // walk asks page after page, at most so many.

@@ -56,6 +56,7 @@ type Filter struct {
 	Entity   string          `json:"entity,omitempty"` // what was asked for: a handle, profile id, shortcode …
 	Task     int64           `json:"task,omitempty"`
 	Raws     []string        `json:"raws,omitempty"` // ids of raw answers
+	From     string          `json:"from,omitempty"` // path of a snapshot, instead of what is stored; it is for the History alone
 }
 
 // Match reports whether f selects the answer, but for Parser.
