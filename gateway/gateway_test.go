@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,7 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"beat/migrations"
+	"beat/migrations/pgtest"
 	"beat/streams/schedule"
 	"beat/streams/servers/servertest"
 )
@@ -36,32 +35,7 @@ type site struct {
 
 func open(t *testing.T, cfg Config) *site {
 	t.Helper()
-	ctx := context.Background()
-	admin, err := pgx.Connect(ctx, servertest.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := "gateway_" + strings.ToLower(rand.Text()[:10])
-	if _, err := admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	u, err := url.Parse(servertest.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	if _, err := migrations.Up(ctx, u.String()); err != nil {
-		t.Fatal(err)
-	}
-	db, err := pgxpool.New(ctx, u.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		db.Close()
-		_, _ = admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
-		_ = admin.Close(ctx)
-	})
+	db := pgtest.New(t)
 	if cfg.Wait == 0 {
 		cfg.Wait = 10 * time.Second
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,40 +14,11 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"beat/migrations"
+	"beat/migrations/pgtest"
 	"beat/streams/event"
 	"beat/streams/servers/servertest"
 	"beat/streams/social"
 )
-
-func newDB(t testing.TB) *pgxpool.Pool {
-	t.Helper()
-	return newDBOn(t, servertest.Postgres(t))
-}
-
-func newDBOn(t testing.TB, admin string) *pgxpool.Pool {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	name := fmt.Sprintf("beat_proj_%d_%d", os.Getpid(), time.Now().UnixNano())
-	if _, err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	c := conn.Config()
-	url := fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", c.User, c.Host, c.Port, name)
-	if _, err := migrations.Up(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
-	db, err := pgxpool.New(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	return db
-}
 
 // An observation is a log and where it comes from.
 type observation struct {
@@ -117,7 +87,7 @@ func dump(t *testing.T, db *pgxpool.Pool) []string {
 // State is a join, not a race: whatever the order, the batches and the
 // duplicates, the rows are the same, their lineage too.
 func TestOrderAndDuplicatesDoNotMatter(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	all := observations()
 	fill(t, db, [][]observation{all})
 	want := dump(t, db)
@@ -145,7 +115,7 @@ func TestOrderAndDuplicatesDoNotMatter(t *testing.T) {
 
 // Trap: the same entity asked for twice at once must not fail on its key.
 func TestTwoWritersOfTheSameNewRows(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	all := observations()
 	var wg sync.WaitGroup
 	for w := range 8 {
@@ -187,7 +157,7 @@ func BenchmarkWrite(b *testing.B) {
 	for _, size := range []int{1, 50, 500} {
 		for _, kind := range []string{"new", "known"} {
 			b.Run(fmt.Sprintf("%d/%s", size, kind), func(b *testing.B) {
-				db := newDBOn(b, servertest.DurablePostgres(b))
+				db := pgtest.Open(b, pgtest.URL(b, servertest.DurablePostgres(b)))
 				batches := func(hour int) (out [][]observation) {
 					for i := 0; i < b.N; i += size {
 						var batch []observation
@@ -247,7 +217,7 @@ func answers(n, hour int) []event.Commit {
 // BenchmarkAudit writes the audit rows of 100 answers, 1,200 of them, in a
 // transaction, committed durably.
 func BenchmarkAudit(b *testing.B) {
-	db := newDBOn(b, servertest.DurablePostgres(b))
+	db := pgtest.Open(b, pgtest.URL(b, servertest.DurablePostgres(b)))
 	hour := 0
 	b.ReportAllocs()
 	for b.Loop() {
@@ -284,7 +254,7 @@ func BenchmarkFold(b *testing.B) {
 
 // BenchmarkWriteAnswers folds and writes 100 answers, 1,200 new rows.
 func BenchmarkWriteAnswers(b *testing.B) {
-	db := newDBOn(b, servertest.DurablePostgres(b))
+	db := pgtest.Open(b, pgtest.URL(b, servertest.DurablePostgres(b)))
 	t := tables[social.Instagram][social.Post]
 	hour := 0
 	b.ReportAllocs()

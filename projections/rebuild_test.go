@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
+	"beat/migrations/pgtest"
 	"beat/streams/bus"
 	"beat/streams/bus/natsd/natstest"
 	"beat/streams/event"
@@ -197,7 +198,7 @@ func TestAnyInterleavingGivesTheFold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	db, js := newDB(t), newStreams(t)
+	db, js := pgtest.New(t), newStreams(t)
 	ctx := t.Context()
 	rapid.Check(t, func(t *rapid.T) {
 		if _, err := db.Exec(ctx, "TRUNCATE instagram_post, post_log"); err != nil {
@@ -291,7 +292,7 @@ func triggers(t *testing.T, db *pgxpool.Pool) (n int) {
 // are stored no more. A dry run tells of it and leaves nothing behind.
 func TestRebuildRepairsAndKeeps(t *testing.T) {
 	t.Parallel()
-	db, js, ctx := newDB(t), newStreams(t), t.Context()
+	db, js, ctx := pgtest.New(t), newStreams(t), t.Context()
 	const n = 900 // of several spans
 	exec := func(sql string, args ...any) {
 		t.Helper()
@@ -371,7 +372,7 @@ func TestRebuildRepairsAndKeeps(t *testing.T) {
 // then, dropped, there is no way back.
 func TestBackFromARebuild(t *testing.T) {
 	t.Parallel()
-	db, js, ctx := newDB(t), newStreams(t), t.Context()
+	db, js, ctx := pgtest.New(t), newStreams(t), t.Context()
 	r := rebuilder(db, js, RebuildConfig{Tables: []string{"instagram_post"}})
 	if _, err := r.Back(ctx); !errors.Is(err, ErrNothingKept) {
 		t.Errorf("nothing was rebuilt: %v", err)
@@ -430,7 +431,7 @@ func TestBackFromARebuild(t *testing.T) {
 // What EVENTS has and the stored observations lack is added to them first.
 func TestRebuildFromEvents(t *testing.T) {
 	t.Parallel()
-	db, js, ctx := newDB(t), newStreams(t), t.Context()
+	db, js, ctx := pgtest.New(t), newStreams(t), t.Context()
 	all := said(300, 0)
 	withdrawn := all[9]
 	withdrawn.Replay, withdrawn.Answer = &event.Replay{}, event.Withdrawn
@@ -488,7 +489,7 @@ func TestRebuildFromEvents(t *testing.T) {
 // was killed is cleaned up by the next.
 func TestRebuildThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
-	db, js, ctx := newDB(t), newStreams(t), t.Context()
+	db, js, ctx := pgtest.New(t), newStreams(t), t.Context()
 	if err := apply(ctx, db, said(500, 0)); err != nil {
 		t.Fatal(err)
 	}

@@ -109,21 +109,18 @@ func (c archiveAt) open(ctx context.Context, g *globals) (_ *archive.Archive, en
 	if err != nil {
 		return nil, nil, err
 	}
-	nc, err := openNATS(c.NATSURL)
+	js, hangUp, err := openJetStream(c.NATSURL)
 	if err != nil {
 		db.Close()
 		return nil, nil, err
 	}
-	end = func() { nc.Close(); db.Close() }
-	js, err := jetstream.New(nc)
-	if err == nil {
-		var a *archive.Archive
-		if a, err = (archiveFlags{s3Flags: c.s3Flags}).archive(ctx, lg, db, js); err == nil {
-			return a, end, nil
-		}
+	end = func() { hangUp(); db.Close() }
+	a, err := (archiveFlags{s3Flags: c.s3Flags}).archive(ctx, lg, db, js)
+	if err != nil {
+		end()
+		return nil, nil, err
 	}
-	end()
-	return nil, nil, err
+	return a, end, nil
 }
 
 type archiveListCmd struct {

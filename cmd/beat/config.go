@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/redis/go-redis/v9"
 
 	"beat/gateway"
@@ -145,6 +146,19 @@ func openNATS(u string) (*nats.Conn, error) {
 		return nil, fmt.Errorf("nats at %s does not answer: %w", bare(u), err)
 	}
 	return nc, nil
+}
+
+// openJetStream connects; end closes the connection.
+func openJetStream(u string) (js jetstream.JetStream, end func(), err error) {
+	nc, err := openNATS(u)
+	if err != nil {
+		return nil, nil, err
+	}
+	if js, err = jetstream.New(nc); err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return js, nc.Close, nil
 }
 
 // silent drops what go-redis logs by itself, past our logger: each of it comes

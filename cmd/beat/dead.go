@@ -43,18 +43,15 @@ type deadNATS struct {
 
 // open finds the letters. close ends the connection.
 func (c deadNATS) open(ctx context.Context) (box *dead.Box, js jetstream.JetStream, close func(), err error) {
-	nc, err := openNATS(c.NATSURL)
+	js, end, err := openJetStream(c.NATSURL)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if js, err = jetstream.New(nc); err == nil {
-		box, err = dead.Open(ctx, js)
-	}
-	if err != nil {
-		nc.Close()
+	if box, err = dead.Open(ctx, js); err != nil {
+		end()
 		return nil, nil, nil, fmt.Errorf("nats at %s: %w", bare(c.NATSURL), err)
 	}
-	return box, js, nc.Close, nil
+	return box, js, end, nil
 }
 
 // deadFilter selects letters.

@@ -20,6 +20,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"beat/migrations"
+	"beat/migrations/pgtest"
 	"beat/providers/sandbox"
 	"beat/streams/bridge"
 	"beat/streams/bridge/amqpcheck"
@@ -53,27 +54,13 @@ type world struct {
 // newDatabase makes an empty database on the suite's server.
 func newDatabase(t *testing.T) string {
 	t.Helper()
-	admin := servertest.Postgres(t)
-	name := fmt.Sprintf("beat_e2e_%d_%d", os.Getpid(), time.Now().UnixNano())
-	conn, err := pgx.Connect(t.Context(), admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context())
-	if _, err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := pgx.ParseConfig(admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", cfg.User, cfg.Host, cfg.Port, name)
+	return pgtest.Empty(t, servertest.Postgres(t))
 }
 
 func newWorld(t *testing.T, cfg localConfig) *world {
 	t.Helper()
 	if cfg.pgURL == "" {
-		cfg.pgURL = newDatabase(t)
+		cfg.pgURL = pgtest.URL(t, servertest.Postgres(t))
 	}
 	l, err := startLocal(t.Context(), slog.New(slog.DiscardHandler), cfg)
 	if err != nil {

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"beat/streams/archive"
 	"beat/streams/lineage"
 )
@@ -45,15 +43,11 @@ func (c *lineageCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer db.Close()
-	nc, err := openNATS(c.NATSURL)
+	js, end, err := openJetStream(c.NATSURL)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
+	defer end()
 	store, err := c.bucket(ctx)
 	if err != nil {
 		return err

@@ -161,15 +161,11 @@ func (c *tasksCancelCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer db.Close()
-	nc, err := openNATS(c.NATSURL)
+	js, end, err := openJetStream(c.NATSURL)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
+	defer end()
 	pub := bus.NewPublisher(lg, js, bus.PublisherConfig{})
 	defer pub.Close() //nolint:errcheck // only waits
 	q := schedule.NewQueue(db, 0)

@@ -41,17 +41,12 @@ func (f projectionsFlags) open(ctx context.Context, conns int32) (db *pgxpool.Po
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	nc, err := openNATS(f.NATSURL)
+	js, end, err := openJetStream(f.NATSURL)
 	if err != nil {
 		db.Close()
 		return nil, nil, nil, err
 	}
-	stop = func() { nc.Close(); db.Close() }
-	if js, err = jetstream.New(nc); err != nil {
-		stop()
-		return nil, nil, nil, err
-	}
-	return db, js, stop, nil
+	return db, js, func() { end(); db.Close() }, nil
 }
 
 // database is a pool without a statement timeout, of a database with our schema.

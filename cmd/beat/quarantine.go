@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"beat/processors/quarantine"
 	"beat/streams/bus"
 )
@@ -140,15 +138,11 @@ func (c *quarantineAcceptCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return usageError{err}
 	}
-	nc, err := openNATS(c.NATSURL)
+	js, hangUp, err := openJetStream(c.NATSURL)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
+	defer hangUp()
 	pub := bus.NewPublisher(lg, js, bus.PublisherConfig{})
 	defer pub.Close() //nolint:errcheck // only waits
 	return c.each(ctx, g, s, string(quarantine.Accepted), func(id int64) error { return s.Accept(ctx, pub, id) })

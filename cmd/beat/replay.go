@@ -114,14 +114,17 @@ func (c *replayRunCmd) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 	}
-	var total int64
-	if f.From != "" {
-		total, err = snapshot.Count(f.From)
-	} else {
-		total, err = a.answers(ctx, 0)
-	}
+	total, err := a.answers(ctx, 0)
 	if err != nil {
 		return err
+	}
+	if f.From != "" {
+		if c.Apply && total > 0 {
+			return usageError{errors.New("--from with --apply is for a system that has no answers of its own: whose they are is masked, and would stand beside what is real")}
+		}
+		if total, err = snapshot.Count(f.From); err != nil {
+			return err
+		}
 	}
 	r := a.replayer()
 	if !c.Apply {

@@ -131,6 +131,10 @@ func TestW8_6StagingOnASnapshot(t *testing.T) {
 		t.Errorf("%d answers changed where they came from", same.Changed)
 	}
 
+	if text := beat(production, 2, "replay", "--from", path, "--apply"); !strings.Contains(text, "has no answers of its own") {
+		t.Errorf("a snapshot was loaded beside what is real: %s", text)
+	}
+
 	// By the commands: what is no snapshot is told.
 	bad := filepath.Join(t.TempDir(), "bad.zst")
 	if err := os.WriteFile(bad, []byte("no"), 0o600); err != nil {

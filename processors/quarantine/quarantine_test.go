@@ -5,17 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	dto "github.com/prometheus/client_model/go"
 
-	"beat/migrations"
+	"beat/migrations/pgtest"
 	"beat/streams/bus"
 	"beat/streams/event"
 	"beat/streams/schedule"
@@ -29,26 +27,7 @@ func TestMain(m *testing.M) { servertest.Main(m) }
 // posts, observed an hour before noon.
 func newDB(t *testing.T) *pgxpool.Pool {
 	t.Helper()
-	ctx := context.Background()
-	name := fmt.Sprintf("beat_quarantine_%d_%d", os.Getpid(), time.Now().UnixNano())
-	conn, err := pgx.Connect(ctx, servertest.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	c := conn.Config()
-	url := fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", c.User, c.Host, c.Port, name)
-	if _, err := migrations.Up(ctx, url); err != nil {
-		t.Fatal(err)
-	}
-	db, err := pgxpool.New(ctx, url+"&timezone=UTC")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
+	db := pgtest.New(t)
 	exec(t, db, `INSERT INTO instagram_account (profile_id, followers, media_count, lineage) VALUES
 ('1', 1000, 200, '{"a":[["graphapi","2026-03-01T11:00:00.123456789Z","r0",1]],"c":{"followers":0,"media_count":0}}'), ('2', 1000, 200, NULL)`)
 	return db

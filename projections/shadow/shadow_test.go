@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"beat/migrations"
+	"beat/migrations/pgtest"
 	"beat/streams/servers"
 	"beat/streams/servers/servertest"
 )
@@ -25,24 +24,8 @@ func TestMain(m *testing.M) { servertest.Main(m) }
 
 func newDB(t *testing.T) (db *pgxpool.Pool, url string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), servertest.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	name := fmt.Sprintf("beat_shadow_%d_%d", os.Getpid(), time.Now().UnixNano())
-	if _, err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	c := conn.Config()
-	url = fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", c.User, c.Host, c.Port, name)
-	if _, err := migrations.Up(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
-	if db, err = pgxpool.New(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
+	url = pgtest.URL(t, servertest.Postgres(t))
+	db = pgtest.Open(t, url)
 	return db, url
 }
 

@@ -6,18 +6,16 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"beat/migrations"
+	"beat/migrations/pgtest"
 	"beat/providers"
 	"beat/streams/servers/servertest"
 	"beat/streams/social"
@@ -34,32 +32,6 @@ var known = providers.NewSet(
 	&providers.Provider{Source: "two", Platform: social.Instagram, Check: check},
 	&providers.Provider{Source: "tube", Platform: social.YouTube, Check: check},
 )
-
-// newDB makes a migrated database.
-func newDB(t testing.TB) *pgxpool.Pool {
-	t.Helper()
-	ctx := context.Background()
-	name := fmt.Sprintf("beat_credential_%d_%d", os.Getpid(), time.Now().UnixNano())
-	conn, err := pgx.Connect(ctx, servertest.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	c := conn.Config()
-	url := fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", c.User, c.Host, c.Port, name)
-	if _, err := migrations.Up(ctx, url); err != nil {
-		t.Fatal(err)
-	}
-	db, err := pgxpool.New(ctx, url+"&timezone=UTC")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	return db
-}
 
 // newStore is a store that has logged no secret when the test ends.
 func newStore(t testing.TB, db *pgxpool.Pool, cfg Config) *Store {
@@ -150,7 +122,7 @@ func near(t testing.TB, what string, till time.Time, d time.Duration) {
 // What is changed by hand or inserted is in use within 5 s: at once by
 // notification, and by reading the table when notifications do not come.
 func TestW3_4ChangesAreSeen(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	s := newStore(t, db, Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -236,7 +208,7 @@ func TestW3_5Stagger(t *testing.T) {
 
 // The least recently used is next, among equals strictly.
 func TestLeastRecentlyUsed(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	for range 5 {
 		insert(t, db, "one", "")
 	}
@@ -258,7 +230,7 @@ func TestLeastRecentlyUsed(t *testing.T) {
 // A row that rests is passed over, and when it is back it is not made to
 // catch up.
 func TestW3_5FallThrough(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	a, b := insert(t, db, "one", ""), insert(t, db, "one", "")
 	exec(t, db, "UPDATE credential SET weight = CASE id WHEN $1 THEN 70 ELSE 30 END", a)
 	s := newStore(t, db, Config{})
@@ -285,7 +257,7 @@ func TestW3_5FallThrough(t *testing.T) {
 }
 
 func TestW3_6AllRowsAreUsed(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	want := map[int64]bool{}
 	for range 10 {
 		want[insert(t, db, "one", "")] = true
@@ -302,7 +274,7 @@ func TestW3_6AllRowsAreUsed(t *testing.T) {
 }
 
 func TestW3_7Alert(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	for i := range 10 {
 		insert(t, db, []string{"one", "two"}[i%2], "")
 	}
@@ -341,7 +313,7 @@ func reenable(t testing.TB, db *pgxpool.Pool, s *Store) {
 }
 
 func TestW3_8Backoff(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	id := insert(t, db, "one", "")
 	s, other := newStore(t, db, Config{}), newStore(t, db, Config{})
 	c := pick(t, s, "one")
@@ -423,7 +395,7 @@ func TestBackoffBeginsAgainAfterADay(t *testing.T) {
 		{"25 hours", "25 hours", "24 hours 30 minutes", 10 * time.Minute},
 		{"one that lasted a day", "25 hours", "1 hour", 60 * time.Minute},
 	} {
-		db := newDB(t)
+		db := pgtest.New(t)
 		insert(t, db, "one", "")
 		exec(t, db, `UPDATE credential SET failures = 2, reason = 'limited', rested_at = now() AT TIME ZONE 'UTC' - $1::interval,
 disabled_till = now() AT TIME ZONE 'UTC' - $2::interval`, tt.rested, tt.till)
@@ -438,7 +410,7 @@ disabled_till = now() AT TIME ZONE 'UTC' - $2::interval`, tt.rested, tt.till)
 
 // An outage lets all rows of a source rest, for all processes, once.
 func TestDown(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	a, b := insert(t, db, "one", "ann"), insert(t, db, "one", "bob")
 	limited := insert(t, db, "one", "cy")
 	insert(t, db, "two", "")
@@ -522,7 +494,7 @@ func TestDown(t *testing.T) {
 
 // A limit met while probing holds when the outage is over.
 func TestLimitedWhileDown(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	insert(t, db, "one", "")
 	s := newStore(t, db, Config{})
 	if _, err := s.Down(t.Context(), "one", "x"); err != nil {
@@ -552,7 +524,7 @@ func TestLimitedWhileDown(t *testing.T) {
 }
 
 func TestRefuse(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	insert(t, db, "one", "")
 	insert(t, db, "one", "")
 	s, other := newStore(t, db, Config{}), newStore(t, db, Config{})
@@ -613,7 +585,7 @@ func secrets(pairs ...string) map[string]providers.Secret {
 
 // A reading that began before a write does not undo it in memory.
 func TestReadingUnderWay(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	insert(t, db, "one", "")
 	s := newStore(t, db, Config{})
 	c := pick(t, s, "one")
@@ -641,7 +613,7 @@ func TestReadingUnderWay(t *testing.T) {
 
 // Without Postgres a key that was told to slow down is left alone all the same.
 func TestWithoutPostgres(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	insert(t, db, "one", "")
 	insert(t, db, "tube", "")
 	s := newStore(t, db, Config{})
@@ -667,7 +639,7 @@ func TestWithoutPostgres(t *testing.T) {
 }
 
 func TestHandle(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	ann := insert(t, db, "one", "ann")
 	insert(t, db, "one", "")
 	s := newStore(t, db, Config{})
@@ -690,7 +662,7 @@ func TestHandle(t *testing.T) {
 
 // Rows made by hand may be anything; they do not hide the others.
 func TestOddRows(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	good := insert(t, db, "one", "")
 	for _, sql := range []string{
 		`INSERT INTO credential (source, credentials, enabled) VALUES ('one', NULL, true)`,

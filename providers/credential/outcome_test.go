@@ -5,13 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"beat/migrations/pgtest"
 	"beat/providers"
 )
 
 // A spent quota is a rest of its own: it is as long as it was told to be, ends
 // by itself, counts as no failure, and what the key does next says nothing.
 func TestSpent(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	id := insert(t, db, "one", "")
 	s := newStore(t, db, Config{})
 	c := pick(t, s, "one")
@@ -102,7 +103,7 @@ func TestSpentLeavesOtherStatesAlone(t *testing.T) {
 		"refused":       {"enabled = false, refused_at = now(), reason = 'no'", in(time.Hour)},
 		"in the past":   {"reason = NULL", in(-time.Second)},
 	} {
-		db := newDB(t)
+		db := pgtest.New(t)
 		id := insert(t, db, "one", "")
 		stale := newStore(t, db, Config{}) // has not seen what follows
 		c := pick(t, stale, "one")
@@ -122,7 +123,7 @@ func TestSpentLeavesOtherStatesAlone(t *testing.T) {
 }
 
 func TestSpentWithoutPostgres(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	insert(t, db, "one", "")
 	s := newStore(t, db, Config{})
 	c := pick(t, s, "one")
@@ -148,7 +149,7 @@ func TestReadingWhileWriting(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := newDB(t)
+			db := pgtest.New(t)
 			insert(t, db, "one", "")
 			s := newStore(t, db, Config{})
 			c := pick(t, s, "one")
@@ -190,7 +191,7 @@ func TestReadingWhileWriting(t *testing.T) {
 // Another process knows of a rest, and leaves the key alone, long before the
 // table is next read.
 func TestRestIsToldAtOnce(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	const n = 20
 	for range n {
 		insert(t, db, "one", "")
@@ -235,7 +236,7 @@ func TestRestIsToldAtOnce(t *testing.T) {
 // A reading that came while a row was written was passed over for it. The table
 // is read once more, for it may have shown what another process did.
 func TestWritesAreFollowedByAReading(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	insert(t, db, "one", "")
 	s := newStore(t, db, Config{})
 	c := pick(t, s, "one")

@@ -3,13 +3,14 @@ package credential
 import (
 	"testing"
 
+	"beat/migrations/pgtest"
 	"beat/providers"
 )
 
 // The row of a provider that anybody may ask is made once, and is a person's from
 // then on.
 func TestPlant(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	s := newStore(t, db, Config{})
 	s.known = providers.NewSet(&providers.Provider{Source: "page", Public: map[string]string{"Cookie": "c"}}, &providers.Provider{Source: "one"})
 	for range 2 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"beat/migrations/pgtest"
 	"beat/providers"
 )
 
@@ -37,7 +38,7 @@ func TestParseKey(t *testing.T) {
 
 // Plain and sealed rows work side by side; sealing again does nothing.
 func TestSealed(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	insert(t, db, "one", "")
 	insert(t, db, "nobody", "") // of a source that this build does not know
 	s := newStore(t, db, Config{Key: key1})
@@ -90,7 +91,7 @@ func TestSealed(t *testing.T) {
 
 // What cannot be opened says what is missing, and holds up nobody.
 func TestSealedWithoutKey(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	with := newStore(t, db, Config{Key: key1})
 	sealed, _, err := with.Add(t.Context(), providers.Credential{Source: "one", Handle: "ann", Fields: secrets("key", mark)}, 0)
 	if err != nil {
@@ -130,7 +131,7 @@ func TestSealedWithoutKey(t *testing.T) {
 }
 
 func TestAdmin(t *testing.T) {
-	db := newDB(t)
+	db := pgtest.New(t)
 	s := newStore(t, db, Config{})
 	ctx := t.Context()
 	for name, c := range map[string]providers.Credential{

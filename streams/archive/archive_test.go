@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -16,13 +15,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"beat/migrations"
+	"beat/migrations/pgtest"
 	"beat/streams/bus"
 	"beat/streams/bus/natsd"
 	"beat/streams/objects"
@@ -63,7 +61,7 @@ func newWorld(t testing.TB, o bus.Options) *world {
 	if _, err := bus.Ensure(t.Context(), w.js, o, nil); err != nil {
 		t.Fatal(err)
 	}
-	w.db = newDB(t)
+	w.db = pgtest.New(t)
 	var err error
 	if w.s3, err = s3d.Start(s3d.Config{Dir: t.TempDir(), Around: w.around}); err != nil {
 		t.Fatal(err)
@@ -115,44 +113,6 @@ func (w *world) around(next http.Handler) http.Handler {
 			pass()
 		}
 	})
-}
-
-// template is an empty database with the schema; those of the tests are copies.
-var template struct {
-	sync.Mutex
-	name string
-}
-
-func newDB(t testing.TB) *pgxpool.Pool {
-	t.Helper()
-	ctx := t.Context()
-	conn, err := pgx.Connect(ctx, servertest.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
-	create := func(name, from string) (url string) {
-		if _, err := conn.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+from); err != nil {
-			t.Fatal(err)
-		}
-		cfg := conn.Config()
-		return fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", cfg.User, cfg.Host, cfg.Port, name)
-	}
-	template.Lock() // copies are made one after the other
-	defer template.Unlock()
-	if template.name == "" {
-		name := fmt.Sprintf("archive_%d", os.Getpid())
-		if _, err := migrations.Up(ctx, create(name, "template1")); err != nil {
-			t.Fatal(err)
-		}
-		template.name = name
-	}
-	db, err := pgxpool.New(ctx, create(fmt.Sprintf("archive_%d_%d", os.Getpid(), time.Now().UnixNano()), template.name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	return db
 }
 
 // open returns an Archive, as another process would.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,18 +13,16 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"beat/migrations"
+	"beat/migrations/pgtest"
 	"beat/streams/bus"
 	"beat/streams/bus/natsd/natstest"
 	"beat/streams/dead"
 	"beat/streams/event"
 	"beat/streams/schedule"
-	"beat/streams/servers/servertest"
 	"beat/streams/social"
 )
 
@@ -261,25 +258,7 @@ type desk struct {
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	p := newPlace(t)
-	conn, err := pgx.Connect(t.Context(), servertest.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context())
-	name := fmt.Sprintf("beat_dead_%d_%d", os.Getpid(), time.Now().UnixNano())
-	if _, err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	c := conn.Config()
-	url := fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", c.User, c.Host, c.Port, name)
-	if _, err := migrations.Up(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
-	db, err := pgxpool.New(t.Context(), url+"&timezone=UTC")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
+	db := pgtest.New(t)
 	q := schedule.NewQueue(db, 0)
 	return &desk{p, db, q, dead.NewRedriver(p.box, q, p.pub)}
 }

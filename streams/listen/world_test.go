@@ -3,24 +3,21 @@ package listen
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"beat/migrations"
+	"beat/migrations/pgtest"
 	"beat/streams/bus"
 	"beat/streams/bus/natsd/natstest"
 	"beat/streams/dead"
@@ -33,27 +30,7 @@ func TestMain(m *testing.M) { servertest.Main(m) }
 // newDB makes a database of its own with the schema.
 func newDB(t testing.TB, admin string) *pgxpool.Pool {
 	t.Helper()
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx) //nolint:errcheck // done with it
-	name := fmt.Sprintf("beat_listen_%d_%d", os.Getpid(), time.Now().UnixNano())
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	c := conn.Config()
-	u := fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", c.User, c.Host, c.Port, name)
-	if _, err := migrations.Up(ctx, u); err != nil {
-		t.Fatal(err)
-	}
-	db, err := pgxpool.New(ctx, u+"&timezone=UTC&connect_timeout=2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	return db
+	return pgtest.Open(t, pgtest.URL(t, admin)+"&connect_timeout=2")
 }
 
 // newBox makes a JetStream with its DEAD stream.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"beat/migrations"
+	"beat/migrations/pgtest"
 	"beat/streams/servers/servertest"
 	"beat/streams/social"
 )
@@ -26,26 +25,7 @@ func newQueue(t testing.TB, lease time.Duration) (*Queue, *pgxpool.Pool) {
 
 func newQueueOn(t testing.TB, admin string, lease time.Duration) (*Queue, *pgxpool.Pool) {
 	t.Helper()
-	ctx := context.Background()
-	name := fmt.Sprintf("beat_queue_%d_%d", os.Getpid(), time.Now().UnixNano())
-	conn, err := pgx.Connect(ctx, admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	c := conn.Config()
-	url := fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", c.User, c.Host, c.Port, name)
-	if _, err := migrations.Up(ctx, url); err != nil {
-		t.Fatal(err)
-	}
-	db, err := pgxpool.New(ctx, url+"&timezone=UTC")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
+	db := pgtest.Open(t, pgtest.URL(t, admin))
 	return NewQueue(db, lease), db
 }
 
