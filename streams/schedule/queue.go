@@ -396,23 +396,23 @@ func (q *Queue) Expire(ctx context.Context, flows []string, limit int, oldest fu
 
 const unannouncedSQL = `
 SELECT id, flow, coalesce(platform, ''), params, priority, created_at, expires_at, retry_count, reason
-FROM scrape_request_log WHERE announced = false AND status = 'PENDING'
+FROM scrape_request_log WHERE announced = false AND status = 'PENDING' AND coalesce(created_at <= $2, true)
 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED`
 
 // inOrderSQL keeps a plan of a small table from reading all that waits, to sort it.
 const inOrderSQL = `SET LOCAL enable_bitmapscan = off`
 
-// Announce hands up to limit waiting tasks whose PENDING event is not out yet
-// to publish, and marks them. Killed in between, they are announced again
-// with the same event ids.
-func (q *Queue) Announce(ctx context.Context, limit int, publish func(context.Context, []Task) error) (n int, err error) {
+// Announce hands up to limit tasks that have waited since before a time, and whose
+// PENDING event is not out yet, to publish, and marks them. Killed in between, they
+// are announced again with the same event ids. Nobody claims them meanwhile.
+func (q *Queue) Announce(ctx context.Context, limit int, before time.Time, publish func(context.Context, []Task) error) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err = pgx.BeginFunc(ctx, q.db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, inOrderSQL); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, unannouncedSQL, limit)
+		rows, err := tx.Query(ctx, unannouncedSQL, limit, before.UTC())
 		if err != nil {
 			return err
 		}

@@ -216,10 +216,13 @@ func TestAnnounceOnce(t *testing.T) {
 	if err := q.EnqueueAll(t.Context(), some(3)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []int{3, 0} {
-		n, err := q.Announce(t.Context(), 10, func(context.Context, []Task) error { return nil })
-		if err != nil || n != want {
-			t.Errorf("announced: got %d, %v, want %d", n, err, want)
+	for i, c := range []struct {
+		before time.Time
+		want   int
+	}{{time.Now().Add(-time.Minute), 0}, {time.Now(), 3}, {time.Now(), 0}} {
+		n, err := q.Announce(t.Context(), 10, c.before, func(context.Context, []Task) error { return nil })
+		if err != nil || n != c.want {
+			t.Errorf("%d: announced %d, %v, want %d", i, n, err, c.want)
 		}
 	}
 	for _, task := range claim(t, q, 10, 10) {
@@ -368,7 +371,7 @@ func TestPlansOfAnEmptyTable(t *testing.T) {
 	defer conn.Close(context.Background())
 	for name, is := range map[string]struct{ before, sql, args, index string }{
 		"claim":    {"", claimSQL, `'{f}', '{100}', '{1}', now()::timestamp, 'me', now()::timestamp`, "scrape_request_log_ready_idx"},
-		"announce": {inOrderSQL, unannouncedSQL, "100", "scrape_request_log_announce_idx"},
+		"announce": {inOrderSQL, unannouncedSQL, "100, now()::timestamp", "scrape_request_log_announce_idx"},
 		"late":     {"", lateSQL, "'{f}', now()::timestamp", "scrape_request_log_lease_idx"},
 	} {
 		tx, err := conn.Begin(t.Context())

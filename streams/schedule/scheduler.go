@@ -401,7 +401,8 @@ func (s *Scheduler) announce(ctx context.Context) {
 		case <-time.After(rest):
 		}
 		began := time.Now()
-		n, err := s.queue.Announce(ctx, announceBatch, func(ctx context.Context, tasks []Task) error {
+		// Most are claimed at once, and told of with that.
+		n, err := s.queue.Announce(ctx, announceBatch, began.Add(-s.cfg.Poll), func(ctx context.Context, tasks []Task) error {
 			outs := make([]bus.Out, len(tasks))
 			for i, t := range tasks {
 				outs[i] = pendingEvent(t)
@@ -410,6 +411,9 @@ func (s *Scheduler) announce(ctx context.Context) {
 		})
 		if err != nil && ctx.Err() == nil {
 			s.lg.Warn("announce failed, trying again", "err", err)
+		}
+		if n > 0 {
+			s.Wake() // a claim has passed them over
 		}
 		rest = s.cfg.Poll
 		if err == nil && n == announceBatch {
