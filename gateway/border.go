@@ -150,10 +150,6 @@ func (g *Gateway) Handler() http.Handler {
 			}
 			defer leave()
 		}
-		if op.interactive() {
-			g.interactive.Add(1)
-			defer g.interactive.Add(-1)
-		}
 		// Whatever a request does, it is answered before its client gives up.
 		ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Wait+queryTimeout)
 		defer cancel()
@@ -181,9 +177,6 @@ func (g *Gateway) heavyPlace(ctx context.Context) (leave func(), ok bool) {
 
 // bounded reports whether an operation counts among the requests under way.
 func (o *operation) bounded() bool { return o.group != onProcess }
-
-// interactive is of operations whose clients wait, and go before bulk.
-func (o *operation) interactive() bool { return o.group == onProfiles || o.group == onPosts }
 
 // busy answers who is too many.
 func (o *operation) busy(w http.ResponseWriter, why string) {

@@ -83,7 +83,7 @@ type Gateway struct {
 	drain   drain
 	metrics limitMetrics
 
-	interactive atomic.Int64 // requests under way that somebody waits for
+	refreshing atomic.Int64 // requests under way that wait for a refresh
 
 	crowd    *crowd
 	heavy    *semaphore.Weighted
@@ -92,8 +92,8 @@ type Gateway struct {
 }
 
 // bulk is where the routes of scrape requests go, so that many of them do not keep
-// the others waiting: connections of their own, and a creation lets requests for
-// profiles and posts go first.
+// the others waiting: connections of their own, and creations let those go first
+// that wait for a refresh.
 type bulk struct {
 	db     *pgxpool.Pool
 	queue  *schedule.Queue
@@ -118,7 +118,7 @@ func New(lg *slog.Logger, db *pgxpool.Pool, q *schedule.Queue, cfg Config) *Gate
 	if cfg.Bulk != nil {
 		db, q = cfg.Bulk, schedule.NewQueue(cfg.Bulk, q.Lease())
 	}
-	g.bulk = bulk{db, q, schedule.NewIntake(q, func() bool { return g.interactive.Load() > 0 })}
+	g.bulk = bulk{db, q, schedule.NewIntake(q, func() bool { return g.refreshing.Load() > 0 })}
 	g.up.Store(cfg.Heartbeat)
 	return g
 }

@@ -268,6 +268,8 @@ func (g *Gateway) profile(ctx context.Context, ways lookup, asked string, ask wa
 // is room only for what is urgent. While the process is drained (see Drain) nobody
 // waits for a refresh who can be told something without it.
 func (g *Gateway) refresh(ctx context.Context, ways lookup, key string, ask want, stored bool) (int64, error) {
+	g.refreshing.Add(1)
+	defer g.refreshing.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Wait)
 	defer cancel()
 	name, args := ways.flow(key, ask.full)
@@ -343,6 +345,8 @@ func (g *Gateway) enqueue(ctx context.Context, req schedule.Request) (schedule.E
 
 // demand runs a flow, or joins its run, and waits for the end.
 func (g *Gateway) demand(ctx context.Context, name, key string, args any, most time.Duration) (int64, error) {
+	g.refreshing.Add(1)
+	defer g.refreshing.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	req, err := onDemand(name, key, args)

@@ -38,7 +38,7 @@ type arrival struct {
 const intakeMost = 500
 
 // yields is how long others go first at most.
-const yields = 25 * time.Millisecond
+const yields = 60 * time.Millisecond
 
 // NewIntake returns an Intake of q. first reports whether there is somebody whose
 // work goes first; nil: nobody.
