@@ -76,12 +76,17 @@ func (c answerFlags) filter() (f replay.Filter, err error) {
 	return f, nil
 }
 
-// known is an error for a source that there is none of.
-func (c answerFlags) known(a *app) error {
-	if c.Source != "" && a.set[c.Source] == nil {
-		return usageError{fmt.Errorf("--source %q: unknown, the sources are %s", c.Source, strings.Join(sourcesOf(a), ", "))}
+// open is an app for a replay of what the flags select.
+func (c answerFlags) open(ctx context.Context, g *globals, cfg deps) (*app, error) {
+	a, err := replaying(ctx, g, cfg)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if c.Source != "" && a.set[c.Source] == nil {
+		a.Close()
+		return nil, usageError{fmt.Errorf("--source %q: unknown, the sources are %s", c.Source, strings.Join(sourcesOf(a), ", "))}
+	}
+	return a, nil
 }
 
 func (c *replayRunCmd) Run(ctx context.Context, g *globals) error {
@@ -101,14 +106,11 @@ func (c *replayRunCmd) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 	}
-	a, err := replaying(ctx, g, c.deps)
+	a, err := c.open(ctx, g, c.deps)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	if err := c.known(a); err != nil {
-		return err
-	}
 	if c.Fingerprint != "" {
 		if f.Raws, err = rawsOf(ctx, a, c.Fingerprint); err != nil {
 			return err
@@ -119,8 +121,12 @@ func (c *replayRunCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	if f.From != "" {
-		if c.Apply && total > 0 {
-			return usageError{errors.New("--from with --apply is for a system that has no answers of its own: whose they are is masked, and would stand beside what is real")}
+		var used bool // RAW alone may be empty: what is archived is purged
+		if err := a.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM scrape_request_log)`).Scan(&used); err != nil {
+			return fmt.Errorf("look for tasks: %w", err)
+		}
+		if c.Apply && (used || total > 0) {
+			return usageError{errors.New("--from with --apply is for a system that has no answers and no tasks of its own: whose they are is masked, and would stand beside what is real")}
 		}
 		if total, err = snapshot.Count(f.From); err != nil {
 			return err

@@ -49,14 +49,11 @@ func (c *snapshotSaveCmd) Run(ctx context.Context, g *globals) (err error) {
 	if _, err := os.Stat(c.File); err == nil {
 		return usageError{fmt.Errorf("%s is there already", c.File)}
 	}
-	a, err := replaying(ctx, g, c.deps)
+	a, err := c.open(ctx, g, c.deps)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	if err := c.known(a); err != nil {
-		return err
-	}
 	total, err := a.answers(ctx, 0)
 	if err != nil {
 		return err

@@ -131,7 +131,7 @@ func TestW8_6StagingOnASnapshot(t *testing.T) {
 		t.Errorf("%d answers changed where they came from", same.Changed)
 	}
 
-	if text := beat(production, 2, "replay", "--from", path, "--apply"); !strings.Contains(text, "has no answers of its own") {
+	if text := beat(production, 2, "replay", "--from", path, "--apply"); !strings.Contains(text, "has no answers and no tasks of its own") {
 		t.Errorf("a snapshot was loaded beside what is real: %s", text)
 	}
 

@@ -383,45 +383,6 @@ func TaskEventOut(e event.Task) bus.Out {
 	return bus.Out{Subject: e.Subject(), ID: e.EventID, Data: data}
 }
 
-// Tasks are told of in small batches with a rest between them: the messages of a run
-// go into the same stream, and do not wait behind many.
-const (
-	announceBatch = 50
-	announceRest  = 20 * time.Millisecond
-)
-
-// announce tells of tasks that stay PENDING for a while. Whoever creates them by the
-// thousand does not make a run wait: it goes on beside the claims.
-func (s *Scheduler) announce(ctx context.Context) {
-	rest := s.cfg.Poll
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(rest):
-		}
-		began := time.Now()
-		// Most are claimed at once, and told of with that.
-		n, err := s.queue.Announce(ctx, announceBatch, began.Add(-s.cfg.Poll), func(ctx context.Context, tasks []Task) error {
-			outs := make([]bus.Out, len(tasks))
-			for i, t := range tasks {
-				outs[i] = pendingEvent(t)
-			}
-			return s.send.Send(ctx, outs...)
-		})
-		if err != nil && ctx.Err() == nil {
-			s.lg.Warn("announce failed, trying again", "err", err)
-		}
-		if n > 0 {
-			s.Wake() // a claim has passed them over
-		}
-		rest = s.cfg.Poll
-		if err == nil && n == announceBatch {
-			rest = min(rest, max(2*time.Since(began), announceRest))
-		}
-	}
-}
-
 // expire takes back the tasks of dead runs. A run is not dead while what it
 // stored before its lease ended waits for a stage, however long that is down.
 func (s *Scheduler) expire(ctx context.Context, flows []string) {
