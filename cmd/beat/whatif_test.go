@@ -237,8 +237,9 @@ func TestW1_6OtherPlatformsAreUnaffected(t *testing.T) {
 	}
 }
 
-// W3.1 for a task that has not begun: it waits where it is.
-func TestW3_1NothingIsClaimedWhileAllCredentialsRest(t *testing.T) {
+// W3.1 for a task that has not begun: it waits where it is, and W3.2: those of other
+// platforms complete meanwhile.
+func TestW3_1AndW3_2NothingIsClaimedWhileAllCredentialsRest(t *testing.T) {
 	w := newWorld(t, localConfig{})
 	w.exec("UPDATE credential SET disabled_till = now() AT TIME ZONE 'UTC' + interval '1 hour' WHERE source <> 'ytapitoken'")
 	a := w.runAll()
@@ -263,7 +264,7 @@ func TestW3_1NothingIsClaimedWhileAllCredentialsRest(t *testing.T) {
 
 // W3.1 and W3.3 for a task in the middle of its run: it is put back with the ask
 // it is at, not before the earliest disabled_till, and goes on at that time.
-func TestW3_1ARunIsPutBackUntilTheFirstCredentialIsReady(t *testing.T) {
+func TestW3_1AndW3_3ARunIsPutBackUntilTheFirstCredentialIsReady(t *testing.T) {
 	w := newWorld(t, localConfig{})
 	a := w.runAll()
 	w.until("the credentials are read", func() bool { return len(a.creds.States()) > 0 })
